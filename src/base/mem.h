@@ -1,0 +1,35 @@
+// mem.h: checked allocation. Local; thread-safe.
+#ifndef THAW_BASE_MEM_H
+#define THAW_BASE_MEM_H
+
+#include "base/err.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+// Allocate n x size zeroed bytes, 64-byte aligned, never NULL on success (n = 0 included). `what` names the
+// purpose in the error: "cannot allocate 12.0 GiB for user factors (limit ..., in use ...)". Free with
+// free(). THAW_EMEM.
+int thaw_alloc(void *out, size_t n, size_t size, const char *what, struct thaw_err *err);
+
+// Grow *out (from thaw_alloc or NULL) to hold at least n elements of `size` bytes; *cap is its capacity in
+// elements and grows geometrically. New bytes are not zeroed. Alignment is kept. THAW_EMEM, *out unchanged
+// then.
+int thaw_grow(void *out, size_t *cap, size_t n, size_t size, const char *what, struct thaw_err *err);
+
+// Peak resident memory of this process in bytes (VmHWM), 0 when the system does not tell.
+int64_t thaw_mem_peak_bytes(void);
+
+// Narrowings that must not lose anything: true when the value fits and *out is set.
+static inline int thaw_fits_u32(int64_t v, uint32_t *out) {
+    if (v < 0 || v > (int64_t)UINT32_MAX) return 0;
+    *out = (uint32_t)v;
+    return 1;
+}
+static inline int thaw_fits_int(int64_t v, int *out) {
+    if (v < INT32_MIN || v > INT32_MAX) return 0;
+    *out = (int)v;
+    return 1;
+}
+
+#endif

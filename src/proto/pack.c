@@ -1,0 +1,102 @@
+// pack.c: protobuf messages in files.
+#include "proto/pack.h"
+#include "base/hash.h"
+#include "base/mem.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char magic[8] = "THAWPB1\n";
+enum { ENVELOPE = 16 };
+static const int64_t MANIFEST_MAX = (int64_t)1 << 30;
+
+int thaw_pack_write(const char *dir, const char *name, const ProtobufCMessage *message,
+                    struct thaw_err *err) {
+    char path[THAW_PATH_MAX];
+    uint8_t *bytes = NULL;
+    size_t n = protobuf_c_message_get_packed_size(message);
+    int code = thaw_path_join(path, dir, name, err);
+    if (code != THAW_OK) return code;
+    code = thaw_alloc(&bytes, ENVELOPE + n, 1, "a manifest", err);
+    if (code != THAW_OK) return code;
+    protobuf_c_message_pack(message, bytes + ENVELOPE);
+    uint64_t sum = thaw_hash_id(bytes + ENVELOPE, n);
+    memcpy(bytes, magic, sizeof magic);
+    memcpy(bytes + sizeof magic, &sum, sizeof sum);
+    code = thaw_file_put(path, bytes, ENVELOPE + n, NULL, err);
+    free(bytes);
+    return code;
+}
+
+static int unpack(const struct thaw_map *map, const char *path, const ProtobufCMessageDescriptor *type,
+                  ProtobufCMessage **message, struct thaw_err *err) {
+    uint64_t sum;
+    if (map->nbytes < ENVELOPE || memcmp(map->base, magic, sizeof magic) != 0)
+        return thaw_fail(err, THAW_EDATA, "%s: is no manifest of Thaw", path);
+    if (map->nbytes > MANIFEST_MAX)
+        return thaw_fail(err, THAW_EDATA, "%s: has %" PRId64 " bytes, a manifest has at most %" PRId64, path,
+                         map->nbytes, MANIFEST_MAX);
+    size_t n = (size_t)map->nbytes - ENVELOPE;
+    memcpy(&sum, map->base + sizeof magic, sizeof sum);
+    if (thaw_hash_id(map->base + ENVELOPE, n) != sum)
+        return thaw_fail(err, THAW_EDATA, "%s: checksum mismatch, the manifest is damaged", path);
+    ProtobufCMessage *m = protobuf_c_message_unpack(type, NULL, n, map->base + ENVELOPE);
+    if (!m) return thaw_fail(err, THAW_EDATA, "%s: is no message of type %s", path, type->name);
+    *message = m;
+    return THAW_OK;
+}
+
+int thaw_pack_read(const char *dir, const char *name, const ProtobufCMessageDescriptor *type,
+                   ProtobufCMessage **message, struct thaw_err *err) {
+    char path[THAW_PATH_MAX];
+    struct thaw_map map;
+    int code = thaw_path_join(path, dir, name, err);
+    if (code == THAW_OK) code = thaw_map_open(&map, path, err);
+    if (code != THAW_OK) return code;
+    code = unpack(&map, path, type, message, err);
+    thaw_map_close(&map);
+    return code;
+}
+
+int thaw_pack_digest(const ProtobufCMessage *message, uint64_t *digest, struct thaw_err *err) {
+    const ProtobufCMessageDescriptor *type = message->descriptor;
+    const ProtobufCFieldDescriptor *run = protobuf_c_message_descriptor_get_field_by_name(type, "run");
+    ProtobufCMessage *copy = NULL; // shallow: its fields stay the caller's
+    uint8_t *bytes = NULL;
+    int code = thaw_alloc(&copy, 1, type->sizeof_message, "a manifest", err);
+    if (code != THAW_OK) return code;
+    memcpy(copy, message, type->sizeof_message);
+    if (run && run->type == PROTOBUF_C_TYPE_MESSAGE && run->label != PROTOBUF_C_LABEL_REPEATED)
+        memset((char *)copy + run->offset, 0, sizeof(void *));
+    size_t n = protobuf_c_message_get_packed_size(copy);
+    code = thaw_alloc(&bytes, n, 1, "a manifest", err);
+    if (code == THAW_OK) {
+        protobuf_c_message_pack(copy, bytes);
+        *digest = thaw_hash_id(bytes, n);
+    }
+    free(bytes);
+    free(copy);
+    return code;
+}
+
+const Thaw__File *thaw_pack_find(Thaw__File *const *files, size_t nfiles, const char *name,
+                                 struct thaw_file_info *info) {
+    for (size_t i = 0; i < nfiles; i++) {
+        const Thaw__File *f = files[i];
+        int32_t nsums;
+        if (strcmp(f->name, name) != 0) continue;
+        if (!thaw_fits_int((int64_t)f->n_sums, &nsums)) return NULL;
+        if (info) *info = (struct thaw_file_info){.nbytes = f->nbytes, .sums = f->sums, .nsums = nsums};
+        return f;
+    }
+    return NULL;
+}
+
+int thaw_pack_check_name(const char *name, const char *manifest, struct thaw_err *err) {
+    bool safe = *name && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+    for (const char *c = name; *c; c++) safe = safe && *c != '/' && (unsigned char)*c >= ' ' && *c != 127;
+    if (safe) return THAW_OK;
+    return thaw_fail(err, THAW_EDATA, "%s: names the file \"%.100s\", which cannot lie in its folder",
+                     manifest, name);
+}
