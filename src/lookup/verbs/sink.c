@@ -1,0 +1,169 @@
+// sink.c: buffered output of the tool, and numbers as text.
+#include "lookup/verbs/sink.h"
+
+#include "base/decimal.h"
+#include "base/file.h"
+#include "base/mem.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { BUFFER = 1 << 20, ROOM = 64 }; // ROOM: most that one of the number writers needs
+
+int thaw_sink_open_fd(struct thaw_sink *s, int fd, struct thaw_err *err) {
+    *s = (struct thaw_sink){.fd = fd, .err = THAW_ERR_INIT};
+    return thaw_alloc(&s->buffer, BUFFER, 1, "output", err);
+}
+
+int thaw_sink_open(struct thaw_sink *s, const char *path, struct thaw_err *err) {
+    int code = thaw_sink_open_fd(s, STDOUT_FILENO, err);
+    if (!code && path) code = thaw_file_create(&s->file, path, err);
+    return code;
+}
+
+static void write_out(struct thaw_sink *s, const char *bytes, size_t n) {
+    s->total += (int64_t)n;
+    if (s->err.code || n == 0) return;
+    if (s->file) {
+        thaw_file_write(s->file, bytes, n, &s->err);
+        return;
+    }
+    while (n > 0) {
+        const ssize_t done = write(s->fd, bytes, n);
+        if (done < 0 && errno == EINTR) continue;
+        if (done <= 0) {
+            thaw_fail_errno(&s->err, THAW_EIO, "cannot write results to standard output");
+            return;
+        }
+        bytes += done;
+        n -= (size_t)done;
+    }
+}
+
+static void flush(struct thaw_sink *s) {
+    write_out(s, s->buffer, s->n);
+    s->n = 0;
+}
+
+int thaw_sink_close(struct thaw_sink *s, int code, struct thaw_err *err) {
+    if (!s->buffer) return code;
+    flush(s);
+    if (!code && s->err.code) code = thaw_fail(err, s->err.code, "%s", s->err.text);
+    if (!code && s->file)
+        code = thaw_file_commit(&s->file, NULL, err);
+    else
+        thaw_file_discard(&s->file);
+    free(s->buffer);
+    *s = (struct thaw_sink){0};
+    return code;
+}
+
+void thaw_sink_bytes(struct thaw_sink *s, const void *bytes, size_t n) {
+    if (s->n + n > BUFFER) flush(s);
+    if (n > BUFFER) {
+        write_out(s, bytes, n);
+        return;
+    }
+    memcpy(s->buffer + s->n, bytes, n);
+    s->n += n;
+}
+
+void thaw_sink_text(struct thaw_sink *s, const char *text) {
+    thaw_sink_bytes(s, text, strlen(text));
+}
+
+void thaw_sink_char(struct thaw_sink *s, char c) {
+    if (s->n == BUFFER) flush(s);
+    s->buffer[s->n++] = c;
+}
+
+void thaw_sink_i64(struct thaw_sink *s, int64_t x) {
+    char text[ROOM];
+    thaw_sink_bytes(s, text, (size_t)snprintf(text, sizeof text, "%" PRId64, x));
+}
+
+void thaw_sink_f64(struct thaw_sink *s, double x) {
+    char text[400]; // 1e308 has 309 digits before the point
+    thaw_sink_bytes(s, text, (size_t)snprintf(text, sizeof text, "%.6f", x));
+}
+
+void thaw_sink_f32(struct thaw_sink *s, float x) {
+    if (s->n + ROOM > BUFFER) flush(s);
+    s->n += thaw_format_f32(s->buffer + s->n, x);
+}
+
+// ---- Ids ----
+
+void thaw_sink_id(struct thaw_sink *s, const char *id, size_t n) {
+    size_t from = 0;
+    for (size_t i = 0; i < n; i++) {
+        const unsigned char c = (unsigned char)id[i];
+        if (c >= 0x20 && c != 0x7f) continue;
+        char hex[8];
+        snprintf(hex, sizeof hex, "\\x%02X", c);
+        thaw_sink_bytes(s, id + from, i - from);
+        thaw_sink_text(s, hex);
+        from = i + 1;
+    }
+    thaw_sink_bytes(s, id + from, n - from);
+}
+
+void thaw_sink_csv(struct thaw_sink *s, const char *id, size_t n) {
+    bool quote = false;
+    for (size_t i = 0; i < n && !quote; i++)
+        quote = id[i] == '"' || id[i] == ',' || id[i] == '\n' || id[i] == '\r';
+    if (!quote) {
+        thaw_sink_bytes(s, id, n);
+        return;
+    }
+    thaw_sink_char(s, '"');
+    for (size_t i = 0; i < n; i++) {
+        if (id[i] == '"') thaw_sink_char(s, '"');
+        thaw_sink_char(s, id[i]);
+    }
+    thaw_sink_char(s, '"');
+}
+
+// Bytes of the well-formed UTF-8 sequence at p (n > 0 left), 0 when there is none (Unicode 15, table 3-7).
+static size_t utf8_length(const unsigned char *p, size_t n) {
+    const unsigned char c = p[0];
+    if (c < 0x80) return 1;
+    const size_t length = c >= 0xC2 && c <= 0xDF   ? 2
+                          : (c & 0xF0) == 0xE0     ? 3
+                          : c >= 0xF0 && c <= 0xF4 ? 4
+                                                   : 0;
+    if (length == 0 || length > n) return 0;
+    for (size_t i = 1; i < length; i++)
+        if ((p[i] & 0xC0) != 0x80) return 0;
+    if ((c == 0xE0 && p[1] < 0xA0) || (c == 0xED && p[1] > 0x9F) || (c == 0xF0 && p[1] < 0x90) ||
+        (c == 0xF4 && p[1] > 0x8F))
+        return 0;
+    return length;
+}
+
+// Bytes that are not UTF-8 become U+FFFD: the line stays valid JSON.
+void thaw_sink_json(struct thaw_sink *s, const char *id, size_t n) {
+    thaw_sink_char(s, '"');
+    for (size_t i = 0, length; i < n; i += length) {
+        const unsigned char *p = (const unsigned char *)id + i;
+        length = utf8_length(p, n - i);
+        char escape[8];
+        if (*p == '"' || *p == '\\') {
+            thaw_sink_char(s, '\\');
+            thaw_sink_char(s, id[i]);
+        } else if (*p < 0x20 || *p == 0x7f) {
+            snprintf(escape, sizeof escape, "\\u%04x", *p);
+            thaw_sink_text(s, escape);
+        } else if (length) {
+            thaw_sink_bytes(s, p, length);
+        } else {
+            thaw_sink_text(s, "\\ufffd");
+        }
+        if (!length) length = 1;
+    }
+    thaw_sink_char(s, '"');
+}

@@ -1,0 +1,68 @@
+// verb.h: what the verbs of thaw-lookup share: their list, an opened tables folder with its output, batches
+// of ids. Local; one thread.
+#ifndef THAW_LOOKUP_VERB_H
+#define THAW_LOOKUP_VERB_H
+
+#include "base/opt.h"
+#include "lookup/lookup.h"
+#include "lookup/verbs/sink.h"
+
+struct thaw_verb {
+    const struct thaw_cmd *cmd;
+    // Results go to standard output. A failure that has already been told (unknown ids) leaves *err as it is.
+    int (*run)(const void *options, const struct thaw_list *operands, struct thaw_err *err);
+};
+extern const struct thaw_verb thaw_verb_info, thaw_verb_vector, thaw_verb_recommend, thaw_verb_similar,
+    thaw_verb_check, thaw_verb_export, thaw_verb_bench;
+
+enum { THAW_TEXT, THAW_JSONL, THAW_CSV, THAW_NPY };
+
+// ---- One run over one tables folder ----
+struct thaw_session {
+    const char *tables; // as typed
+    struct thaw_lookup *l;
+    struct thaw_lookup_info info;
+    struct thaw_sink out;
+    int64_t unknown; // ids that were not found, told on stderr
+};
+// path: where results go, NULL for standard output.
+int thaw_session_open(struct thaw_session *s, const struct thaw_list *operands, const char *path,
+                      struct thaw_err *err);
+// Completes the output; THAW_EDATA when an id was unknown.
+int thaw_session_close(struct thaw_session *s, int code, struct thaw_err *err);
+// The row of an id; -1 after a line on stderr when there is none.
+int64_t thaw_session_find(struct thaw_session *s, enum thaw_side side, const char *id, size_t n);
+
+// ---- A batch of ids: from the command line, else one per line from standard input ----
+struct thaw_ids {
+    const struct thaw_list *list;
+    int at;
+    bool lines; // from standard input
+    char *line;
+    size_t cap;
+};
+// THAW_EUSAGE when there is neither a list nor anything but a terminal to read from. what: "--user ID..." for
+// that message.
+int thaw_ids_open(struct thaw_ids *ids, const struct thaw_list *list, const char *what, struct thaw_err *err);
+// The next id, borrowed until the next call; false at the end. Empty lines are skipped.
+bool thaw_ids_next(struct thaw_ids *ids, const char **id, size_t *n);
+void thaw_ids_close(struct thaw_ids *ids);
+
+// ---- Printing ----
+// The items found for someone: one line each (text, csv: who, rank, item, score), or one object with the list
+// (jsonl). name: of the JSON field that says who; who NULL: none known.
+void thaw_print_hits(struct thaw_session *s, int format, const char *name, const char *who, size_t n,
+                     const struct thaw_hit *hits, int nhits);
+
+// An id and its numbers, as text, csv or jsonl.
+void thaw_print_vector(struct thaw_sink *o, int format, enum thaw_side side, const char *id, size_t n,
+                       const float *x, int columns);
+
+#define THAW_OPT_THREADS(T)                                                                                  \
+    {                                                                                                        \
+        .name = "threads", .letter = 't', .kind = THAW_OPT_INT, .offset = offsetof(T, threads), .arg = "N",  \
+        .def = "1", .min = 1, .max = 4096,                                                                   \
+        .help = "Threads that scan the item table; the results do not depend on it."                         \
+    }
+
+#endif

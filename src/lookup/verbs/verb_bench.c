@@ -1,0 +1,365 @@
+// verb_bench.c: thaw-lookup bench: what a lookup costs, beside what it cannot cost less than. Results are
+// checked in the run.
+#include "lookup/verbs/verb.h"
+#include "table/random_tables.h"
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/rng.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { STREAM_IDS = 900, STREAM_USERS = 901, REPEATS_MAX = 1000 };
+
+struct options {
+    int64_t ids, k, repeats, threads, users, items, factors, seed;
+    const char *scratch;
+    int format;
+};
+
+static const struct thaw_opt opts[] = {
+    {.name = "ids",
+     .kind = THAW_OPT_INT,
+     .offset = offsetof(struct options, ids),
+     .arg = "N",
+     .def = "100000",
+     .min = 1,
+     .max = 1e9,
+     .help = "Random known users whose vectors are looked up and printed."},
+    {.name = "count",
+     .letter = 'k',
+     .kind = THAW_OPT_INT,
+     .offset = offsetof(struct options, k),
+     .arg = "N",
+     .def = "10",
+     .min = 1,
+     .max = 1e6,
+     .help = "How many items are recommended."},
+    {.name = "repeats",
+     .kind = THAW_OPT_INT,
+     .offset = offsetof(struct options, repeats),
+     .arg = "N",
+     .def = "20",
+     .min = 1,
+     .max = REPEATS_MAX,
+     .help = "How often each measurement is taken."},
+    THAW_OPT_THREADS(struct options),
+    {.name = "users",
+     .kind = THAW_OPT_INT,
+     .offset = offsetof(struct options, users),
+     .arg = "N",
+     .def = "200000",
+     .min = 1,
+     .max = 1e9,
+     .help = "Without TABLES: users of the random tables that are made."},
+    {.name = "items",
+     .kind = THAW_OPT_INT,
+     .offset = offsetof(struct options, items),
+     .arg = "N",
+     .def = "1000000",
+     .min = 10,
+     .max = 1e9,
+     .help = "Without TABLES: their items."},
+    {.name = "factors",
+     .kind = THAW_OPT_INT,
+     .offset = offsetof(struct options, factors),
+     .arg = "N",
+     .def = "64",
+     .min = 1,
+     .max = 4096,
+     .help = "Without TABLES: their factors."},
+    {.name = "seed",
+     .kind = THAW_OPT_INT,
+     .offset = offsetof(struct options, seed),
+     .arg = "N",
+     .def = "1",
+     .min = 0,
+     .max = 1e15,
+     .help = "Seed of everything random."},
+    {.name = "scratch",
+     .kind = THAW_OPT_TEXT,
+     .offset = offsetof(struct options, scratch),
+     .arg = "DIR",
+     .def = "/tmp",
+     .help = "Without TABLES: where the random tables lie while they are measured."},
+    {.name = "format",
+     .kind = THAW_OPT_CHOICE,
+     .offset = offsetof(struct options, format),
+     .arg = "FORMAT",
+     .def = "text",
+     .choices = "text|jsonl",
+     .help = "How results are printed."},
+};
+
+// Times of one measurement, in seconds.
+struct times {
+    double s[REPEATS_MAX];
+    int n;
+};
+
+static int by_time(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double quantile(struct times *t, double q) {
+    qsort(t->s, (size_t)t->n, sizeof *t->s, by_time);
+    const int at = (int)(q * t->n);
+    return t->s[at < t->n ? at : t->n - 1];
+}
+
+static void report(struct thaw_session *s, int format, const char *what, int threads, struct times *t,
+                   double unit, const char *unit_name, double bound) {
+    char line[400];
+    const double median = quantile(t, 0.5), p95 = quantile(t, 0.95), most = quantile(t, 1);
+    if (format == THAW_JSONL)
+        snprintf(line, sizeof line,
+                 "{\"what\":\"%s\",\"threads\":%d,\"unit\":\"%s\",\"median\":%.4g,\"p95\":%.4g,\"max\":%.4g,"
+                 "\"ratio\":%.4g}\n",
+                 what, threads, unit_name, median * unit, p95 * unit, most * unit,
+                 bound > 0 ? median / bound : 0);
+    else
+        snprintf(line, sizeof line, "%-28s %7d %10.4g %10.4g %10.4g %-6s", what, threads, median * unit,
+                 p95 * unit, most * unit, unit_name);
+    thaw_sink_text(&s->out, line);
+    if (format == THAW_JSONL) return;
+    if (bound > 0) snprintf(line, sizeof line, " %.3f x the stream\n", median / bound);
+    thaw_sink_text(&s->out, bound > 0 ? line : "\n");
+}
+
+// ---- vector: a batch of ids, found and printed as the verb prints them ----
+
+struct batch {
+    char *text; // ids, zero-terminated, 256 bytes each
+    int64_t n;
+};
+
+static int batch_new(struct batch *b, const struct thaw_session *s, int64_t n, uint64_t seed,
+                     struct thaw_err *err) {
+    int code = thaw_alloc(&b->text, (size_t)n, 256, "ids", err);
+    if (code) return code;
+    struct thaw_rng rng = thaw_rng_at(seed, STREAM_IDS, 0);
+    for (b->n = 0; b->n < n; b->n++) {
+        size_t length;
+        const char *id =
+            thaw_lookup_id(s->l, THAW_USERS, (int64_t)thaw_rng_below(&rng, (uint64_t)s->info.users), &length);
+        memcpy(b->text + b->n * 256, id, length);
+    }
+    return THAW_OK;
+}
+
+static int look_up(const struct batch *b, const struct thaw_session *s, bool print, struct thaw_err *err) {
+    struct thaw_sink null = {0};
+    volatile float touched = 0;
+    const int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (fd < 0) return thaw_fail_errno(err, THAW_EIO, "/dev/null");
+    int code = thaw_sink_open_fd(&null, fd, err);
+    for (int64_t i = 0; !code && i < b->n; i++) {
+        const char *id = b->text + i * 256;
+        const size_t n = strlen(id);
+        const int64_t row = thaw_lookup_find(s->l, THAW_USERS, id, n);
+        if (row < 0) {
+            code = thaw_fail(err, THAW_EBUG, "wrong result: user '%s' is not found", id);
+            break;
+        }
+        const float *x = thaw_lookup_vector(s->l, THAW_USERS, row);
+        if (print)
+            thaw_print_vector(&null, THAW_TEXT, THAW_USERS, id, n, x, s->info.columns);
+        else
+            touched = touched + x[0];
+    }
+    code = thaw_sink_close(&null, code, err);
+    close(fd);
+    return code;
+}
+
+static int bench_vector(struct thaw_session *s, const struct options *o, struct thaw_err *err) {
+    struct batch b = {0};
+    int code = batch_new(&b, s, o->ids, (uint64_t)o->seed, err);
+    for (int print = 0; !code && print < 2; print++) {
+        struct times t = {.n = 0};
+        code = look_up(&b, s, print, err); // warms caches and the page table
+        while (!code && t.n < o->repeats) {
+            const double start = thaw_time_s();
+            code = look_up(&b, s, print, err);
+            t.s[t.n++] = (thaw_time_s() - start) / (double)b.n;
+        }
+        if (!code) report(s, o->format, print ? "vector, printed" : "vector, found", 1, &t, 1e6, "us/id", 0);
+    }
+    free(b.text);
+    return code;
+}
+
+// ---- recommend, beside reading the same bytes once with as many threads ----
+
+typedef uint64_t wide __attribute__((vector_size(64), may_alias));
+enum { RUN_BYTES = 2 << 20 };
+
+struct stream {
+    const struct thaw_session *s;
+    atomic_int_fast64_t next;
+    atomic_uint_fast64_t sum; // so that no read can be left out
+};
+
+static uint64_t sum_bytes(const wide *at, int64_t n) {
+    wide a = {0}, b = {0}, c = {0}, d = {0};
+    for (; n >= 4; n -= 4, at += 4) {
+        a ^= at[0];
+        b ^= at[1];
+        c ^= at[2];
+        d ^= at[3];
+    }
+    a ^= b ^ c ^ d;
+    uint64_t sum = 0;
+    for (int i = 0; i < 8; i++) sum ^= a[i];
+    return sum;
+}
+
+// Parts' rows, cut into runs that threads claim, as a scan does.
+static void *stream_work(void *argument) {
+    struct stream *w = argument;
+    uint64_t sum = 0;
+    for (;;) {
+        int64_t run = atomic_fetch_add(&w->next, 1), nbytes = 0, begin = 0;
+        const char *rows = NULL;
+        for (int p = 0; p < w->s->info.parts; p++) {
+            int64_t nrows;
+            rows = (const char *)thaw_lookup_part(w->s->l, p, &nrows);
+            nbytes = nrows * w->s->info.columns * 4;
+            const int64_t runs = (nbytes + RUN_BYTES - 1) / RUN_BYTES;
+            if (run < runs) break;
+            run -= runs;
+            nbytes = 0;
+        }
+        if (!nbytes) break;
+        begin = run * RUN_BYTES;
+        const int64_t n = nbytes - begin < RUN_BYTES ? nbytes - begin : RUN_BYTES;
+        sum ^= sum_bytes((const wide *)(const void *)(rows + begin), n / (int64_t)sizeof(wide));
+    }
+    atomic_fetch_xor(&w->sum, sum);
+    return NULL;
+}
+
+static double stream_once(const struct thaw_session *s, int threads) {
+    struct stream w = {.s = s};
+    pthread_t thread[threads];
+    bool started[threads];
+    const double start = thaw_time_s();
+    for (int i = 1; i < threads; i++) started[i] = !pthread_create(&thread[i], NULL, stream_work, &w);
+    stream_work(&w);
+    for (int i = 1; i < threads; i++)
+        if (started[i]) pthread_join(thread[i], NULL);
+    return thaw_time_s() - start;
+}
+
+// The k-th hit must score what f64 says, and no item that is left out may score more.
+static int check_hits(const struct thaw_session *s, const float *x, const struct thaw_hit *hits, int nhits,
+                      struct thaw_err *err) {
+    const int columns = s->info.columns;
+    const double tolerance = 1e-5 * columns;
+    for (int64_t row = 0; row < s->info.items && nhits > 0; row++) {
+        const float *y = thaw_lookup_vector(s->l, THAW_ITEMS, row);
+        double score = s->info.biases ? s->info.mean + x[columns - 1] + y[columns - 1] : s->info.mean;
+        for (int j = 0; j < s->info.factors; j++) score += (double)x[j] * y[j];
+        int at = 0;
+        while (at < nhits && hits[at].item != row) at++;
+        if (at < nhits ? fabs(hits[at].score - score) > tolerance : score > hits[nhits - 1].score + tolerance)
+            return thaw_fail(err, THAW_EBUG, "wrong result: item row %" PRId64 " scores %g", row, score);
+    }
+    return THAW_OK;
+}
+
+static int bench_recommend(struct thaw_session *s, const struct options *o, int threads,
+                           struct thaw_err *err) {
+    struct times stream = {.n = 0}, recommend = {.n = 0};
+    struct thaw_hit *hits = NULL;
+    int nhits = 0;
+    struct thaw_rng rng = thaw_rng_at((uint64_t)o->seed, STREAM_USERS, 0);
+    int code = thaw_alloc(&hits, (size_t)o->k, sizeof *hits, "recommendations", err);
+    for (int i = -1; !code && i < o->repeats; i++) { // the first of each warms up
+        const float *x =
+            thaw_lookup_vector(s->l, THAW_USERS, (int64_t)thaw_rng_below(&rng, (uint64_t)s->info.users));
+        const double a = stream_once(s, threads), start = thaw_time_s();
+        code = thaw_lookup_recommend(s->l, x, (int)o->k, NULL, 0, threads, hits, &nhits, err);
+        const double b = thaw_time_s() - start;
+        if (!code && i < 0) code = check_hits(s, x, hits, nhits, err);
+        if (i < 0) continue;
+        stream.s[stream.n++] = a;
+        recommend.s[recommend.n++] = b;
+    }
+    free(hits);
+    if (code) return code;
+    report(s, o->format, "stream of the item table", threads, &stream, 1e3, "ms", 0);
+    report(s, o->format, "recommend", threads, &recommend, 1e3, "ms", quantile(&stream, 0.5));
+    return THAW_OK;
+}
+
+static int bench(const char *tables, const struct options *o, struct thaw_err *err) {
+    struct thaw_session s;
+    const struct thaw_list operands = {.item = &tables, .n = 1};
+    char line[200], bytes[16];
+    int code = thaw_session_open(&s, &operands, NULL, err);
+    if (!code && (s.info.users == 0 || s.info.items == 0))
+        code = thaw_fail(err, THAW_EDATA, "%s: nothing to measure: %" PRId64 " users, %" PRId64 " items",
+                         tables, s.info.users, s.info.items);
+    if (!code && o->format == THAW_TEXT) {
+        snprintf(line, sizeof line, "%" PRId64 " users, %" PRId64 " items, %d columns; item table %s\n",
+                 s.info.users, s.info.items, s.info.columns,
+                 thaw_human_bytes(bytes, s.info.items * s.info.columns * 4));
+        thaw_sink_text(&s.out, line);
+        snprintf(line, sizeof line, "%-28s %7s %10s %10s %10s\n", "", "threads", "median", "p95", "max");
+        thaw_sink_text(&s.out, line);
+    }
+    if (!code) code = bench_vector(&s, o, err);
+    if (!code) code = bench_recommend(&s, o, 1, err);
+    if (!code && o->threads > 1) code = bench_recommend(&s, o, (int)o->threads, err);
+    return thaw_session_close(&s, code, err);
+}
+
+static int bench_random(const struct options *o, struct thaw_err *err) {
+    char dir[THAW_PATH_MAX];
+    int code = thaw_path_join(dir, o->scratch, "thaw-bench-XXXXXX", err);
+    if (code) return code;
+    if (!mkdtemp(dir)) return thaw_fail_errno(err, THAW_EIO, "%s", dir);
+    const struct thaw_random_tables s = {o->users, o->items, (int)o->factors, 64, (uint64_t)o->seed};
+    code = thaw_random_tables_write(dir, &s, err);
+    if (!code) code = bench(dir, o, err);
+    struct thaw_err ignored = THAW_ERR_INIT;
+    thaw_dir_remove(dir, code ? &ignored : err);
+    return code;
+}
+
+static int run(const void *options, const struct thaw_list *operands, struct thaw_err *err) {
+    return operands->n > 0 ? bench(operands->item[0], options, err) : bench_random(options, err);
+}
+
+static const struct thaw_cmd cmd = {
+    .program = "thaw-lookup",
+    .name = "bench",
+    .summary = "measure lookups against the speed of memory",
+    .operands = "[TABLES]",
+    .min_operands = 0,
+    .max_operands = 1,
+    .description =
+        "Times vector lookups of a warm batch, and exact recommendations beside reading the item table once "
+        "from "
+        "memory with as many threads: nothing exact can be faster. Results are checked against f64; a wrong "
+        "one ends "
+        "the run with a non-zero status. Without TABLES random ones are made and removed again.\n\n"
+        "A ratio says something when the item table is larger than the processor's caches.",
+    .examples = "thaw-lookup bench\n"
+                "thaw-lookup bench tables --threads 8 --format jsonl",
+    .opts = opts,
+    .nopts = sizeof opts / sizeof *opts,
+    .size = sizeof(struct options),
+};
+const struct thaw_verb thaw_verb_bench = {&cmd, run};

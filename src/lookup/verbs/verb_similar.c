@@ -1,0 +1,80 @@
+// verb_similar.c: thaw-lookup similar.
+#include "lookup/verbs/verb.h"
+
+#include "base/mem.h"
+
+#include <stdlib.h>
+
+struct options {
+    struct thaw_list items;
+    int64_t k, threads;
+    int format;
+};
+
+static const struct thaw_opt opts[] = {
+    {.name = "item",
+     .letter = 'i',
+     .kind = THAW_OPT_LIST,
+     .offset = offsetof(struct options, items),
+     .arg = "ID...",
+     .help = "Items whose neighbours are asked for; without it, one id per line on standard input."},
+    {.name = "count",
+     .letter = 'k',
+     .kind = THAW_OPT_INT,
+     .offset = offsetof(struct options, k),
+     .arg = "N",
+     .def = "10",
+     .min = 1,
+     .max = 1e6,
+     .help = "How many items to print for each."},
+    THAW_OPT_THREADS(struct options),
+    {.name = "format",
+     .kind = THAW_OPT_CHOICE,
+     .offset = offsetof(struct options, format),
+     .arg = "FORMAT",
+     .def = "text",
+     .choices = "text|jsonl|csv",
+     .help = "text and csv: item, rank, similar item, cosine; jsonl: one object per item."},
+};
+
+static int run(const void *options, const struct thaw_list *operands, struct thaw_err *err) {
+    const struct options *o = options;
+    struct thaw_session s;
+    struct thaw_ids ids = {0};
+    struct thaw_hit *hits = NULL;
+    const char *id;
+    size_t n;
+    int code = thaw_session_open(&s, operands, NULL, err);
+    if (!code) code = thaw_ids_open(&ids, &o->items, "--item ID...", err);
+    if (!code) code = thaw_alloc(&hits, (size_t)o->k, sizeof *hits, "similar items", err);
+    if (!code && o->format == THAW_CSV) thaw_sink_text(&s.out, "item,rank,similar,cosine\n");
+    while (!code && thaw_ids_next(&ids, &id, &n)) {
+        int nhits;
+        const int64_t item = thaw_session_find(&s, THAW_ITEMS, id, n);
+        if (item < 0) continue;
+        code = thaw_lookup_similar(s.l, item, (int)o->k, (int)o->threads, hits, &nhits, err);
+        if (!code) thaw_print_hits(&s, o->format, "item", id, n, hits, nhits);
+    }
+    free(hits);
+    thaw_ids_close(&ids);
+    return thaw_session_close(&s, code, err);
+}
+
+static const struct thaw_cmd cmd = {
+    .program = "thaw-lookup",
+    .name = "similar",
+    .summary = "print the items most similar to an item",
+    .operands = "TABLES",
+    .min_operands = 1,
+    .max_operands = 1,
+    .description = "Compares an item with every other one by the cosine of their factors and prints the "
+                   "nearest, exactly. "
+                   "Items that training saw no interaction of have no direction and are never printed.\n\n"
+                   "An unknown id is named on standard error, the others are answered all the same, and the "
+                   "exit status is 65.",
+    .examples = "thaw-lookup similar tables --item 1193 -k 5",
+    .opts = opts,
+    .nopts = sizeof opts / sizeof *opts,
+    .size = sizeof(struct options),
+};
+const struct thaw_verb thaw_verb_similar = {&cmd, run};
