@@ -1,0 +1,175 @@
+// fit.c: one iteration of alternating least squares over ranks, and its exact objective.
+#include "comm/fit.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/rng.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static enum thaw_side opposite(enum thaw_side side) {
+    return side == THAW_USERS ? THAW_ITEMS : THAW_USERS;
+}
+
+int64_t thaw_fit_max_rows(int64_t exchange_bytes, int columns) {
+    return exchange_bytes / 2 / ((int64_t)columns * (int64_t)sizeof(float) + (int64_t)sizeof(int64_t));
+}
+
+int64_t thaw_fit_budget(int64_t exchange_bytes) {
+    return exchange_bytes / 2;
+}
+
+static struct thaw_als_sweep sweep_of(const struct thaw_fit *f, const struct thaw_als_config *config,
+                                      enum thaw_side side) {
+    const enum thaw_side other = opposite(side);
+    return (struct thaw_als_sweep){.config = config,
+                                   .other_rows = thaw_plan_rows(&f->in->plan[other]) -
+                                                 (other == THAW_USERS ? f->in->held_users : 0),
+                                   .gramian = f->gramian[other]};
+}
+
+static void init_items(struct thaw_fit *f, uint64_t seed) {
+    const double scale = 0.1 / sqrt(f->config.k);
+    const struct thaw_interactions *in = f->in;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < in->rows[THAW_ITEMS]; i++)
+        if (in->degree[THAW_ITEMS][i])
+            thaw_als_init_row(f->rows[THAW_ITEMS] + i * f->columns, f->columns, seed,
+                              THAW_STREAM_FACTORS_ITEMS, in->first_row[THAW_ITEMS] + i, scale);
+}
+
+int thaw_fit_new(struct thaw_fit **out, struct thaw_comm *c, const struct thaw_als_config *config,
+                 const struct thaw_interactions *in, uint64_t seed, int64_t exchange_bytes,
+                 struct thaw_err *err) {
+    struct thaw_fit *f = NULL;
+    const size_t kk = (size_t)config->k * (size_t)config->k;
+    int code = thaw_alloc(&f, 1, sizeof *f, "training", err);
+    for (int side = 0; !code && side < 2; side++) {
+        code = thaw_alloc(&f->rows[side], (size_t)in->rows[side] * (size_t)thaw_als_columns(config),
+                          sizeof(float), side ? "item factors" : "user factors", err);
+        if (!code && config->model != THAW_ALS_EXPLICIT)
+            code = thaw_alloc(&f->gramian[side], kk, sizeof(double), "a gramian", err);
+    }
+    if (!code)
+        code = thaw_alloc(&f->row_loss, (size_t)in->rows[THAW_ITEMS], sizeof(double), "row losses", err);
+    if ((code = thaw_comm_agree(c, code, err))) {
+        thaw_fit_free(&f);
+        return code;
+    }
+    f->c = c;
+    f->config = *config;
+    f->in = in;
+    f->columns = thaw_als_columns(config);
+    f->budget_bytes = thaw_fit_budget(exchange_bytes);
+    init_items(f, seed);
+    *out = f;
+    return THAW_OK;
+}
+
+void thaw_fit_free(struct thaw_fit **f) {
+    if (!*f) return;
+    for (int side = 0; side < 2; side++) {
+        free((*f)->rows[side]);
+        free((*f)->gramian[side]);
+    }
+    free((*f)->row_loss);
+    free(*f);
+    *f = NULL;
+}
+
+static int update_gramian(struct thaw_fit *f, enum thaw_side side, struct thaw_err *err) {
+    if (!f->gramian[side]) return THAW_OK;
+    return thaw_sweep_gramian(f->c, &f->in->plan[side], f->rows[side], f->config.k, f->columns,
+                              f->gramian[side], err);
+}
+
+int thaw_fit_begin(struct thaw_fit *f, struct thaw_err *err) {
+    for (int64_t i = 0; i < f->in->rows[THAW_USERS]; i++) // a finished model has them folded in
+        if (f->in->held_out[i])
+            memset(f->rows[THAW_USERS] + i * f->columns, 0, (size_t)f->columns * sizeof(float));
+    return update_gramian(f, THAW_ITEMS, err);
+}
+
+static int half_sweep(struct thaw_fit *f, enum thaw_side side, struct thaw_err *err) {
+    const enum thaw_side other = opposite(side);
+    const double start = thaw_time_s();
+    const struct thaw_als_sweep s = sweep_of(f, &f->config, side);
+    f->stats[side] = (struct thaw_sweep_stats){0};
+    int code = thaw_sweep(f->c, &s, f->in->blocks[side], thaw_side_name[side], f->in->first_row[side],
+                          &f->in->plan[other], f->rows[other], f->budget_bytes, f->rows[side],
+                          side == THAW_ITEMS ? f->row_loss : NULL, &f->stats[side], err);
+    if (!code) code = update_gramian(f, side, err);
+    f->seconds[side] = thaw_time_s() - start;
+    return code;
+}
+
+// The terms of one part in the objective, in row order: terms[0] observed, terms[1] regularization.
+static void part_terms(const struct thaw_fit *f, enum thaw_side side, int64_t begin, int64_t end,
+                       double terms[2]) {
+    const struct thaw_als_sweep s = sweep_of(f, &f->config, side);
+    terms[0] = terms[1] = 0;
+    for (int64_t i = begin; i < end; i++) {
+        const float *x = f->rows[side] + i * f->columns;
+        double norm2 = 0;
+        for (int j = 0; j < f->columns; j++) norm2 += (double)x[j] * x[j];
+        terms[1] += thaw_als_lambda(&s, f->in->degree[side][i]) * norm2;
+        if (side == THAW_ITEMS) terms[0] += f->row_loss[i];
+    }
+}
+
+static int measure(struct thaw_fit *f, struct thaw_err *err) {
+    const int rank = thaw_comm_rank(f->c);
+    const struct thaw_plan *plan = f->in->plan;
+    const int32_t first[2] = {plan[0].first_part[rank], plan[1].first_part[rank]};
+    const int32_t n[2] = {plan[0].first_part[rank + 1] - first[0], plan[1].first_part[rank + 1] - first[1]};
+    double *terms = NULL, sum[2];
+    int code = thaw_alloc(&terms, 2 * (size_t)(n[0] + n[1]), sizeof *terms, "the objective", err);
+    if ((code = thaw_comm_agree(f->c, code, err))) goto done;
+#pragma omp parallel for schedule(dynamic, 1)
+    for (int32_t i = 0; i < n[0] + n[1]; i++) {
+        const enum thaw_side side = i < n[0] ? THAW_USERS : THAW_ITEMS;
+        const int64_t *row = plan[side].first_row + first[side] + (side == THAW_USERS ? i : i - n[0]);
+        part_terms(f, side, row[0] - f->in->first_row[side], row[1] - f->in->first_row[side], terms + 2 * i);
+    }
+    if ((code = thaw_comm_exact_sum(f->c, terms, n[0] + n[1], 2, sum, err))) goto done;
+    double pairs = 0; // sum over all pairs of s^2 = <X'X, Y'Y>
+    for (int i = 0; f->gramian[0] && i < f->config.k * f->config.k; i++)
+        pairs += f->gramian[0][i] * f->gramian[1][i];
+    f->objective = sum[0] + sum[1] + f->config.unobserved * pairs;
+    if (!isfinite(f->objective))
+        code = thaw_fail(err, THAW_EDIVERGED,
+                         "the objective is not finite: raise --regularization or lower --alpha");
+done:
+    free(terms);
+    return code;
+}
+
+int thaw_fit_iterate(struct thaw_fit *f, struct thaw_err *err) {
+    int code = half_sweep(f, THAW_USERS, err);
+    if (!code) code = half_sweep(f, THAW_ITEMS, err);
+    if (!code) code = measure(f, err);
+    return code;
+}
+
+int thaw_fit_fold_in(struct thaw_fit *f, struct thaw_err *err) {
+    struct thaw_als_config config = f->config;
+    config.solver = THAW_ALS_CHOLESKY;
+    const struct thaw_als_sweep s = sweep_of(f, &config, THAW_USERS);
+    struct thaw_sweep_stats stats = {0};
+    float *x = NULL;
+    int64_t at = 0;
+    const size_t d = (size_t)f->columns;
+    if (!f->in->held_users) return THAW_OK;
+    int code = thaw_alloc(&x, (size_t)f->in->nheld * d, sizeof *x, "held-out users", err);
+    if ((code = thaw_comm_agree(f->c, code, err))) goto done;
+    code = thaw_sweep(f->c, &s, f->in->held, "held-out users", 0, &f->in->plan[THAW_ITEMS],
+                      f->rows[THAW_ITEMS], f->budget_bytes, x, NULL, &stats, err);
+    for (int64_t i = 0; !code && i < f->in->rows[THAW_USERS]; i++)
+        if (f->in->held_out[i])
+            memcpy(f->rows[THAW_USERS] + (size_t)i * d, x + (size_t)at++ * d, d * sizeof *x);
+done:
+    free(x);
+    return code;
+}

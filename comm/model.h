@@ -1,0 +1,48 @@
+// model.h: trained factors on disk, read and written by all ranks together. A model folder holds versions
+// side by side:
+//
+//   OUT/iteration-000010/manifest.pb, users-00000-of-00064.npy, ..., items-00063-of-00064.npy
+//   OUT/iteration-000015/...
+//   OUT/current -> iteration-000015
+//
+// Each version is written as <name>.tmp, synced, verified complete by agreement, its manifest last, then
+// renamed, then `current` switched; the last two are kept. A checkpoint and a finished model are the same
+// thing; Model.finished tells. docs/formats.md. Files are per part, so any number of ranks reads what any
+// other number wrote.
+#ifndef THAW_COMM_MODEL_H
+#define THAW_COMM_MODEL_H
+
+#include "comm/world.h"
+#include "partition/plan.h"
+#include "partition/shard.h"
+
+struct thaw_model {
+    char *dir; // of the version: OUT/iteration-000015
+    Thaw__Model *manifest;
+    uint64_t digest;
+};
+
+// Collective. Open OUT/current, or the newest complete older version when it is damaged (a warning text is
+// left in `note`, 256 bytes, else ""). rank 0 reads the manifest, all get it. THAW_ENOINPUT: no model in OUT.
+// THAW_EDATA: none intact. verify: compare the checksums of this rank's even share of the parts.
+int thaw_model_open(struct thaw_model **m, struct thaw_comm *c, const char *out, bool verify, char note[256],
+                    struct thaw_err *err);
+void thaw_model_close(struct thaw_model **m);
+int thaw_model_columns(const struct thaw_model *m);
+
+// Collective (agreement at the end). Read the rows this rank owns by `plan` into rows (plan's rows x columns,
+// caller's memory).
+int thaw_model_load(const struct thaw_model *m, struct thaw_comm *c, enum thaw_side side,
+                    const struct thaw_plan *plan, float *rows, struct thaw_err *err);
+
+// Collective. Write version `number` of OUT. manifest: complete but for files (the same on all ranks,
+// borrowed; files is filled and freed again inside). plan[2], rows[2]: as owned. On failure the versions
+// already there are untouched; on success only this version and the one before it stay.
+int thaw_model_save(struct thaw_comm *c, const char *out, int number, Thaw__Model *manifest,
+                    const struct thaw_plan plan[2], const float *const rows[2], struct thaw_err *err);
+
+// Collective. Make version `number` the current one and remove all others but the newest below it, when a newer one is damaged; -1:
+// remove every version, and `current`. Fine when there is none.
+int thaw_model_prune(struct thaw_comm *c, const char *out, int number, struct thaw_err *err);
+
+#endif

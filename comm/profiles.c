@@ -1,0 +1,63 @@
+// profiles.c: attributes of users and items as `thaw prepare` takes them in: who has some is a row, with or
+// without events.
+#include "base/mem.h"
+#include "comm/stages.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct bad_lines {
+    struct thaw_badlines *to;
+    int input;
+};
+
+static int on_bad(void *user, const struct thaw_line *line, enum thaw_outcome o, struct thaw_err *err) {
+    struct bad_lines *b = user;
+    return thaw_badlines_put_profile(b->to, b->input, line, o, err);
+}
+
+// The ids that have attributes join those of the events, marked by a count.
+static int add_ids(struct thaw_prep *p, int side, int32_t k, struct thaw_err *err) {
+    struct thaw_attributes_part part;
+    uint8_t record[THAW_ID_RECORD_MAX];
+    int code = thaw_attributes_part(p->attributes[side], p->first_part + k, &part, err);
+    for (int64_t i = 0; !code && i < part.n; i++) {
+        size_t n = thaw_id_pack(record, part.row[i].hash, 1, part.row[i].id, part.row[i].nid);
+        code = thaw_spill_put(p->ids[side], k, record, n, err);
+    }
+    return code;
+}
+
+static int read_side(struct thaw_prep *p, int side, struct thaw_err *err) {
+    const struct thaw_prep_config *cfg = p->cfg;
+    struct bad_lines bad = {&p->bad, side == THAW_USERS ? THAW_BADLINES_USERS : THAW_BADLINES_ITEMS};
+    struct thaw_attributes_config config = {
+        .side = (enum thaw_side)side,
+        .wish = {.encoding = cfg->format.encoding},
+        .spec = cfg->attribute_spec[side],
+        .nparts = p->nparts,
+        .text_buckets = cfg->text_buckets,
+        .budget_bytes = p->memory.chunk,
+        .pool = p->pool,
+        .bad = on_bad,
+        .user = &bad,
+        .log = p->log,
+    };
+    struct thaw_attributes *a = NULL;
+    int code = thaw_attributes_read(&a, p->comm, &cfg->attributes[side], 1, &config, err);
+    if (code) return code;
+    p->attributes[side] = a;
+    for (int o = 0; o < THAW_OUTCOMES; o++) {
+        p->ledger.profile_lines[side] += a->outcome[o];
+        if (thaw_outcome_bad((enum thaw_outcome)o)) p->ledger.profile_bad[side] += a->outcome[o];
+    }
+    for (int32_t k = 0; k < p->own_parts && !code; k++) code = add_ids(p, side, k, err);
+    return thaw_comm_agree(p->comm, code, err);
+}
+
+int thaw_prep_profiles(struct thaw_prep *p, struct thaw_err *err) {
+    int code = THAW_OK;
+    for (int side = 0; side < 2 && !code; side++)
+        if (p->cfg->attributes[side]) code = read_side(p, side, err);
+    return code;
+}

@@ -1,0 +1,179 @@
+// world.c: start and end of a job, stop signals, agreement on errors.
+#include "comm/handle.h"
+
+#include "base/hash.h"
+#include "base/mem.h"
+
+#include <inttypes.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static volatile sig_atomic_t stop_flag;
+
+static void on_stop_signal(int signal_number) {
+    (void)signal_number;
+    stop_flag = 1;
+}
+
+static void catch_stop_signals(void) {
+    struct sigaction action = {.sa_handler = on_stop_signal, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGUSR1, &action, NULL);
+}
+
+// How many tasks the launcher says this process is one of; 1 when it says nothing. Variables that describe an
+// allocation rather than this process (SLURM_NTASKS) do not count: a plain run inside a batch script is a
+// valid run of one rank.
+static int launched_tasks(void) {
+    static const char *const names[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *text = getenv(names[i]);
+        if (!text) continue;
+        if (strcmp(names[i], "SLURM_STEP_NUM_TASKS") == 0 && !getenv("SLURM_PROCID")) continue;
+        int n = atoi(text);
+        return n > 1 ? n : 1;
+    }
+    return 1;
+}
+
+// "Open MPI v4.1.4" of a text that may run over many lines.
+static void library_version(char *out, size_t cap) {
+    char text[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+    int n = 0;
+    MPI_Get_library_version(text, &n);
+    text[strcspn(text, ",\n")] = 0;
+    snprintf(out, cap, "%.*s", (int)cap - 1, text);
+}
+
+static void host_name(char out[THAW_HOST_MAX]) {
+    if (gethostname(out, THAW_HOST_MAX) != 0) strcpy(out, "unknown");
+    out[THAW_HOST_MAX - 1] = 0;
+    out[strcspn(out, ".")] = 0;
+}
+
+int thaw_comm_begin(struct thaw_comm **comm, struct thaw_err *err) {
+    struct thaw_comm *c = NULL;
+    int code, provided = 0, tasks = launched_tasks(); // before MPI_Init, which may change the environment
+    *comm = NULL;
+    if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS ||
+        provided < MPI_THREAD_FUNNELED)
+        return thaw_fail(err, THAW_EBUG,
+                         "the MPI library does not start with thread support: build it with threads");
+    if ((code = thaw_alloc(&c, 1, sizeof *c, "the communicator", err))) goto done;
+    MPI_Comm_dup(MPI_COMM_WORLD, &c->all);
+    MPI_Comm_rank(c->all, &c->rank);
+    MPI_Comm_size(c->all, &c->size);
+    MPI_Comm_split_type(c->all, MPI_COMM_TYPE_SHARED, c->rank, MPI_INFO_NULL, &c->node);
+    host_name(c->host);
+    library_version(c->mpi_version, sizeof c->mpi_version);
+    if (c->size == 1 && tasks > 1)
+        code =
+            thaw_fail(err, THAW_EUSAGE,
+                      "this is one of %d tasks, but %s sees only one: the launcher does not suit this MPI; "
+                      "use 'srun --mpi=pmix -n %d thaw ...' or 'mpirun -n %d thaw ...'",
+                      tasks, c->mpi_version, tasks, tasks);
+    catch_stop_signals();
+done:
+    if (code) thaw_comm_end(&c);
+    if (!code) *comm = c;
+    return code;
+}
+
+void thaw_comm_end(struct thaw_comm **comm) {
+    struct thaw_comm *c = *comm;
+    if (c) {
+        MPI_Comm_free(&c->node);
+        MPI_Comm_free(&c->all);
+    }
+    int finalized = 0;
+    MPI_Finalized(&finalized);
+    if (!finalized) MPI_Finalize();
+    free(c);
+    *comm = NULL;
+}
+
+int thaw_comm_rank(const struct thaw_comm *c) {
+    return c->rank;
+}
+
+int thaw_comm_size(const struct thaw_comm *c) {
+    return c->size;
+}
+
+const char *thaw_comm_host(const struct thaw_comm *c) {
+    return c->host;
+}
+
+const char *thaw_comm_mpi_version(const struct thaw_comm *c) {
+    return c->mpi_version;
+}
+
+bool thaw_comm_stop_requested(const struct thaw_comm *c) {
+    (void)c;
+    return stop_flag != 0;
+}
+
+int thaw_comm_agree(struct thaw_comm *c, int code, struct thaw_err *err) {
+    struct thaw_err own = err ? *err : THAW_ERR_INIT;
+    int lowest = code ? c->rank : c->size;
+    if (c->size > 1) MPI_Allreduce(MPI_IN_PLACE, &lowest, 1, MPI_INT, MPI_MIN, c->all);
+    if (lowest == c->size) return THAW_OK;
+    if (c->rank == lowest) {
+        if (own.code == THAW_OK) thaw_fail(&own, code, "%s", thaw_code_name(code));
+        own.code = code;
+        if (own.rank < 0) own.rank = lowest; // a failure agreed on before keeps its rank
+    }
+    if (c->size > 1) MPI_Bcast(&own, (int)sizeof own, MPI_BYTE, lowest, c->all);
+    if (err) *err = own;
+    return own.code;
+}
+
+void thaw_comm_abort(struct thaw_comm *c, const char *job, const struct thaw_err *err) {
+    fprintf(stderr, "thaw %s: error: rank %d of %d (%s): %s\n", job, c->rank, c->size, c->host, err->text);
+    fflush(NULL);
+    MPI_Abort(c->all, err->code);
+    _exit(err->code);
+}
+
+int thaw_comm_same(struct thaw_comm *c, const void *bytes, size_t n, const char *what, struct thaw_err *err) {
+    int code = THAW_OK;
+    uint64_t own[2] = {n, thaw_hash_id(bytes, n)}, first[2] = {own[0], own[1]};
+    thaw_comm_bcast(c, first, sizeof first, 0);
+    if (own[0] != first[0] || own[1] != first[1])
+        code = thaw_fail(err, THAW_EDISAGREE, "%s differs from rank 0's: give every rank the same", what);
+    return thaw_comm_agree(c, code, err);
+}
+
+int thaw_comm_cores(struct thaw_comm *c) {
+    cpu_set_t own, *all = NULL;
+    int n = 1, sharing = 1, ok;
+    CPU_ZERO(&own);
+    if (sched_getaffinity(0, sizeof own, &own) != 0) CPU_SET(0, &own);
+    MPI_Comm_size(c->node, &n);
+    all = malloc((size_t)n * sizeof own);
+    ok = all != NULL;
+    MPI_Allreduce(MPI_IN_PLACE, &ok, 1, MPI_INT, MPI_MIN, c->node);
+    if (ok) {
+        sharing = 0;
+        MPI_Allgather(&own, (int)sizeof own, MPI_BYTE, all, (int)sizeof own, MPI_BYTE, c->node);
+        for (int i = 0; i < n; i++) {
+            cpu_set_t both;
+            CPU_AND(&both, &own, &all[i]);
+            if (CPU_COUNT(&both) > 0) sharing++;
+        }
+    }
+    free(all);
+    return CPU_COUNT(&own) > sharing ? CPU_COUNT(&own) / sharing : 1;
+}
+
+int thaw_comm_hosts(struct thaw_comm *c, char **names, int64_t *nbytes, struct thaw_err *err) {
+    int node_rank = 0;
+    MPI_Comm_rank(c->node, &node_rank);
+    int64_t n = node_rank == 0 ? (int64_t)strlen(c->host) + 1 : 0; // one rank of each host speaks
+    return thaw_comm_gather(c, c->host, n, 0, (void **)names, nbytes, err);
+}

@@ -1,0 +1,140 @@
+// inputs.c: digests of what steps of `thaw run` read and write.
+#include "jobs/inputs.h"
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "proto/pack.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { END_BYTES = 1 << 20 };
+
+// ---- Files and folders ----
+
+static int add_range(struct thaw_digest *d, int fd, char *buffer, int64_t at, const char *path,
+                     struct thaw_err *err) {
+    size_t n = 0;
+    while (n < END_BYTES) {
+        ssize_t got = pread(fd, buffer + n, END_BYTES - n, at + (int64_t)n);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return thaw_fail_errno(err, THAW_ENOINPUT, "%s: cannot read", path);
+        if (got == 0) break;
+        n += (size_t)got;
+    }
+    thaw_digest_add(d, buffer, n);
+    return THAW_OK;
+}
+
+static int add_file(struct thaw_digest *d, const char *path, const struct stat *st, struct thaw_err *err) {
+    char *buffer = NULL;
+    int64_t facts[3] = {st->st_size, st->st_mtim.tv_sec, st->st_mtim.tv_nsec};
+    int code = thaw_alloc(&buffer, END_BYTES, 1, "a look at a file", err);
+    if (code != THAW_OK) return code;
+    thaw_digest_add(d, facts, sizeof facts);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) code = thaw_fail_errno(err, THAW_ENOINPUT, "%s: cannot open", path);
+    if (code == THAW_OK) code = add_range(d, fd, buffer, 0, path, err);
+    if (code == THAW_OK && st->st_size > END_BYTES)
+        code = add_range(d, fd, buffer, st->st_size - END_BYTES, path, err);
+    if (fd >= 0) close(fd);
+    free(buffer);
+    return code;
+}
+
+static int add_folder(struct thaw_digest *d, const char *path, struct thaw_err *err) {
+    struct dirent **entries = NULL;
+    int n = scandir(path, &entries, NULL, alphasort), code = THAW_OK;
+    if (n < 0) return thaw_fail_errno(err, THAW_ENOINPUT, "%s: cannot read the folder", path);
+    for (int i = 0; i < n; i++) {
+        char file[THAW_PATH_MAX];
+        struct stat st;
+        const char *name = entries[i]->d_name;
+        if (code == THAW_OK) code = thaw_path_join(file, path, name, err);
+        if (code == THAW_OK && stat(file, &st) == 0 && S_ISREG(st.st_mode)) {
+            thaw_digest_add(d, name, strlen(name) + 1);
+            code = add_file(d, file, &st, err);
+        }
+        free(entries[i]);
+    }
+    free(entries);
+    return code;
+}
+
+static int path_digest(const char *path, uint64_t *digest, struct thaw_err *err) {
+    struct stat st;
+    if (stat(path, &st) != 0) return thaw_fail_errno(err, THAW_ENOINPUT, "%s: cannot find it", path);
+    struct thaw_digest *d = thaw_digest_new();
+    if (!d) return thaw_fail(err, THAW_EMEM, "not enough memory for a digest");
+    int code = S_ISDIR(st.st_mode) ? add_folder(d, path, err) : add_file(d, path, &st, err);
+    if (code == THAW_OK) *digest = thaw_digest_value(d);
+    thaw_digest_free(&d);
+    return code;
+}
+
+// ---- Manifests ----
+
+static int check_files(const char *dir, Thaw__File *const *files, size_t n, struct thaw_err *err) {
+    int code = THAW_OK;
+    for (size_t i = 0; code == THAW_OK && i < n; i++) {
+        char path[THAW_PATH_MAX];
+        struct stat st;
+        code = thaw_path_join(path, dir, files[i]->name, err);
+        if (code != THAW_OK) break;
+        if (stat(path, &st) != 0)
+            code = thaw_fail_errno(err, THAW_EDATA, "%s: cannot find it", path);
+        else if (st.st_size != files[i]->nbytes)
+            code = thaw_fail(err, THAW_EDATA, "%s: wrong length", path);
+    }
+    return code;
+}
+
+static int manifest_digest(const char *dir, const ProtobufCMessageDescriptor *type, uint64_t *digest,
+                           struct thaw_err *err) {
+    ProtobufCMessage *m = NULL;
+    int code = thaw_pack_read(dir, "manifest.pb", type, &m, err);
+    if (code != THAW_OK) return code;
+    if (type == &thaw__dataset__descriptor) {
+        const Thaw__Dataset *d = (const void *)m;
+        code = check_files(dir, d->files, d->n_files, err);
+    } else if (type == &thaw__model__descriptor) {
+        const Thaw__Model *d = (const void *)m;
+        code = check_files(dir, d->files, d->n_files, err);
+    } else {
+        const Thaw__Tables *d = (const void *)m;
+        code = check_files(dir, d->files, d->n_files, err);
+    }
+    if (code == THAW_OK) code = thaw_pack_digest(m, digest, err);
+    protobuf_c_message_free_unpacked(m, NULL);
+    return code;
+}
+
+// Models and tables are versions side by side, `current` among them.
+static int current_digest(const char *dir, const ProtobufCMessageDescriptor *type, uint64_t *digest,
+                          struct thaw_err *err) {
+    char current[THAW_PATH_MAX];
+    int code = thaw_path_join(current, dir, "current", err);
+    if (code != THAW_OK) return code;
+    return manifest_digest(thaw_path_exists(current) ? current : dir, type, digest, err);
+}
+
+int thaw_input_digest(const char *option, const char *path, uint64_t *digest, struct thaw_err *err) {
+    if (strcmp(option, "data") == 0) return manifest_digest(path, &thaw__dataset__descriptor, digest, err);
+    if (strcmp(option, "model") == 0) return current_digest(path, &thaw__model__descriptor, digest, err);
+    return path_digest(path, digest, err);
+}
+
+int thaw_output_digest(const char *job, const char *path, uint64_t *digest, struct thaw_err *err) {
+    int64_t nbytes;
+    if (strcmp(job, "prepare") == 0) return manifest_digest(path, &thaw__dataset__descriptor, digest, err);
+    if (strcmp(job, "train") == 0) return current_digest(path, &thaw__model__descriptor, digest, err);
+    if (strcmp(job, "tables") == 0) return current_digest(path, &thaw__tables__descriptor, digest, err);
+    if (strcmp(job, "evaluate") == 0) return thaw_file_digest(path, digest, &nbytes, err);
+    return path_digest(path, digest, err);
+}

@@ -1,0 +1,256 @@
+// step.c: one step of `thaw run`: its command line, what it depends on, and whether it is up to date.
+#include "jobs/step.h"
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "jobs/inputs.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const struct thaw_job *const thaw_step_jobs[] = {
+    &thaw_job_synth, &thaw_job_prepare, &thaw_job_train, &thaw_job_evaluate, &thaw_job_tables, NULL,
+};
+
+// ---- The command line ----
+
+// Where things lie in OUT unless the job file says otherwise; `when`: only if that section is there, too.
+static const struct {
+    const char *step, *option, *path, *when;
+} places[] = {
+    {"synth", "out", "log", NULL},
+    {"prepare", "events", "log/events-*.csv", "synth"},
+    {"prepare", "users", "log/users.csv", "synth"},
+    {"prepare", "items", "log/items.csv", "synth"},
+    {"prepare", "out", "data", NULL},
+    {"train", "data", "data", NULL},
+    {"train", "out", "model", NULL},
+    {"evaluate", "data", "data", NULL},
+    {"evaluate", "model", "model", NULL},
+    {"evaluate", "out", "evaluation", NULL},
+    {"tables", "data", "data", NULL},
+    {"tables", "model", "model", NULL},
+    {"tables", "out", "tables", NULL},
+};
+
+static int add_place(struct thaw_step *s, const struct thaw_opt *o, const char *path, const char *ending,
+                     struct thaw_err *err) {
+    char full[THAW_PATH_MAX];
+    if (snprintf(full, sizeof full, "%s%s", path, ending) >= (int)sizeof full)
+        return thaw_fail(err, THAW_EUSAGE, "[job] out: the path is too long");
+    if (o->kind == THAW_OPT_LIST) return thaw_words_add_files(&s->words, o->name, full, err);
+    return thaw_words_add(&s->words, err, "--%s=%s", o->name, full);
+}
+
+static int add_places(struct thaw_step *s, const struct thaw_jobfile *f, const char *out, const char *ending,
+                      struct thaw_err *err) {
+    const char *name = s->job->cmd->name;
+    int code = THAW_OK;
+    for (size_t i = 0; code == THAW_OK && i < sizeof places / sizeof *places; i++) {
+        char path[THAW_PATH_MAX];
+        const struct thaw_opt *o = thaw_opt_find(s->job->cmd, places[i].option);
+        if (strcmp(places[i].step, name) != 0 || !o || !thaw_opt_is_path(o)) continue;
+        if (thaw_jobfile_find(f, name, o->name) || (places[i].when && !thaw_jobfile_has(f, places[i].when)))
+            continue;
+        code = thaw_path_join(path, out, places[i].path, err);
+        bool file = strcmp(places[i].path, "evaluation") == 0;
+        if (code == THAW_OK) code = add_place(s, o, path, file ? ending : "", err);
+    }
+    return code;
+}
+
+static int parse_step(const struct thaw_step *s, void **options, struct thaw_err *err) {
+    const struct thaw_cmd *cmd = s->job->cmd;
+    struct thaw_err why = THAW_ERR_INIT;
+    bool help;
+    int code = thaw_alloc(options, 1, cmd->size, "options", err);
+    if (code != THAW_OK) return code;
+    code = thaw_opt_parse(cmd, s->words.n, s->words.word, *options, NULL, &help, &why);
+    if (code == THAW_OK) return code;
+    free(*options);
+    *options = NULL;
+    return thaw_fail(err, code, "[%s] %s", cmd->name, why.text);
+}
+
+static void free_options(const struct thaw_step *s, void *options) {
+    if (options) thaw_opt_clear(s->job->cmd, options, NULL);
+    free(options);
+}
+
+static const char *text_of(const struct thaw_step *s, const void *options, const char *name) {
+    const struct thaw_opt *o = thaw_opt_find(s->job->cmd, name);
+    if (!o || o->kind != THAW_OPT_TEXT) return NULL;
+    return *(const char *const *)(const void *)((const char *)options + o->offset);
+}
+
+int thaw_step_words(struct thaw_step *s, const struct thaw_jobfile *f, const char *out, int format,
+                    struct thaw_err *err) {
+    static const char *const formats[] = {"text", "jsonl", "csv"}, *const endings[] = {".txt", ".jsonl",
+                                                                                       ".csv"};
+    const struct thaw_cmd *cmd = s->job->cmd;
+    const struct thaw_jobfile_entry *own = thaw_jobfile_find(f, cmd->name, "format");
+    void *options = NULL;
+    thaw_words_clear(&s->words);
+    s->state = THAW_STEP_ABSENT;
+    if (!thaw_jobfile_has(f, cmd->name)) return THAW_OK;
+    s->state = THAW_STEP_RUN;
+    int code = thaw_jobfile_words(f, cmd, &s->words, err);
+    for (int i = 0; own && i < 3; i++)
+        if (strcmp(own->value, formats[i]) == 0) format = i;
+    if (code == THAW_OK) code = add_places(s, f, out, endings[format], err);
+    if (code == THAW_OK && !own && format != THAW_FORMAT_TEXT && thaw_opt_find(cmd, "format"))
+        code = thaw_words_add(&s->words, err, "--format=%s", formats[format]);
+    if (code == THAW_OK) code = parse_step(s, &options, err);
+    if (code != THAW_OK) return code;
+    const char *to = text_of(s, options, "out");
+    free(s->out);
+    s->out = to ? strdup(to) : NULL;
+    if (!s->out)
+        code = to ? thaw_fail(err, THAW_EMEM, "not enough memory for a job file")
+                  : thaw_fail(err, THAW_EUSAGE, "[%s] out is missing", cmd->name);
+    free_options(s, options);
+    return code;
+}
+
+void thaw_step_clear(struct thaw_step *s) {
+    thaw_words_clear(&s->words);
+    free(s->out);
+    s->out = NULL;
+}
+
+bool thaw_step_follows(const struct thaw_step *s, const struct thaw_step *other) {
+    if (!other->out) return false;
+    size_t n = strlen(other->out);
+    for (int i = 0; i < s->words.n; i++) {
+        const char *value = strchr(s->words.word[i], '=');
+        if (!value || strncmp(s->words.word[i], "--out=", 6) == 0) continue;
+        if (strncmp(value + 1, other->out, n) == 0 && (value[1 + n] == 0 || value[1 + n] == '/')) return true;
+    }
+    return false;
+}
+
+// ---- The key: what decides a step's result ----
+
+struct keying {
+    const struct thaw_step *step;
+    const void *options;
+    struct thaw_digest *digest;
+};
+
+static void add_text(struct thaw_digest *d, const char *text) {
+    thaw_digest_add(d, text, strlen(text) + 1);
+}
+
+static bool is_neutral(const struct keying *k, const char *name) {
+    static const char *const neutral[] = {"threads", "log", "quiet", "force", "memory", "out"};
+    for (size_t i = 0; i < sizeof neutral / sizeof *neutral; i++)
+        if (strcmp(name, neutral[i]) == 0) return true;
+    if (strcmp(name, "format") == 0) return k->step->job != &thaw_job_evaluate; // its results are a file
+    return strncmp(name, "checkpoint", 10) == 0;
+}
+
+static void add_option(void *user, const char *name, const char *value) {
+    struct keying *k = user;
+    const struct thaw_opt *o = thaw_opt_find(k->step->job->cmd, name);
+    if (is_neutral(k, name) || (o && thaw_opt_is_path(o))) return;
+    add_text(k->digest, name);
+    add_text(k->digest, value);
+}
+
+static int add_input(struct keying *k, const struct thaw_opt *o, const char *path, struct thaw_err *err) {
+    uint64_t digest = 0;
+    int code = thaw_input_digest(o->name, path, &digest, err);
+    add_text(k->digest, o->name);
+    thaw_digest_add(k->digest, &digest, sizeof digest);
+    return code;
+}
+
+static int add_inputs(struct keying *k, struct thaw_err *err) {
+    const struct thaw_cmd *cmd = k->step->job->cmd;
+    int code = THAW_OK;
+    for (int i = 0; code == THAW_OK && i < cmd->nopts; i++) {
+        const struct thaw_opt *o = &cmd->opts[i];
+        const void *field = (const char *)k->options + o->offset;
+        if (!thaw_opt_is_path(o) || is_neutral(k, o->name)) continue;
+        if (o->kind == THAW_OPT_TEXT) {
+            const char *path = *(const char *const *)field;
+            if (path) code = add_input(k, o, path, err);
+            continue;
+        }
+        const struct thaw_list *list = field;
+        for (int j = 0; code == THAW_OK && j < list->n; j++) code = add_input(k, o, list->item[j], err);
+    }
+    return code;
+}
+
+static int step_key(struct thaw_step *s, struct thaw_err *err) {
+    struct keying k = {.step = s, .digest = thaw_digest_new()};
+    void *options = NULL;
+    int code =
+        k.digest ? parse_step(s, &options, err) : thaw_fail(err, THAW_EMEM, "not enough memory for a digest");
+    if (code == THAW_OK) {
+        k.options = options;
+        add_text(k.digest, s->job->cmd->name);
+        thaw_opt_each(s->job->cmd, options, add_option, &k);
+        code = add_inputs(&k, err);
+        s->key = thaw_digest_value(k.digest);
+    }
+    free_options(s, options);
+    thaw_digest_free(&k.digest);
+    return code;
+}
+
+// ---- The decision ----
+
+const Thaw__Step *thaw_step_done(const Thaw__Job *done, const char *name) {
+    for (size_t i = 0; i < done->n_steps; i++)
+        if (strcmp(done->steps[i]->name, name) == 0) return done->steps[i];
+    return NULL;
+}
+
+// A path below OUT is kept without it, so that the folder can be moved.
+const char *thaw_step_path(const struct thaw_step *s, const char *out) {
+    size_t n = strlen(out);
+    return strncmp(s->out, out, n) == 0 && s->out[n] == '/' ? s->out + n + 1 : s->out;
+}
+
+int thaw_step_output(const struct thaw_step *s, uint64_t *digest, bool *present, struct thaw_err *err) {
+    struct thaw_err why = THAW_ERR_INIT;
+    int code = thaw_output_digest(s->job->cmd->name, s->out, digest, &why);
+    *present = code == THAW_OK;
+    if (code == THAW_OK || code == THAW_ENOINPUT || code == THAW_EDATA) return THAW_OK;
+    return thaw_fail(err, code, "%s", why.text);
+}
+
+static void set(struct thaw_step *s, enum thaw_step_state state, const char *why) {
+    s->state = state;
+    snprintf(s->why, sizeof s->why, "%s", why);
+}
+
+int thaw_step_decide(struct thaw_step *s, const Thaw__Job *done, const char *out, bool force,
+                     struct thaw_err *err) {
+    const Thaw__Step *before = thaw_step_done(done, s->job->cmd->name);
+    uint64_t output = 0;
+    bool present = false;
+    int code = step_key(s, err);
+    if (code == THAW_OK) code = thaw_step_output(s, &output, &present, err);
+    if (code != THAW_OK) return code;
+    if (force)
+        set(s, THAW_STEP_RUN, "--force");
+    else if (!before)
+        set(s, THAW_STEP_RUN, "not run yet");
+    else if (strcmp(before->path, thaw_step_path(s, out)) != 0)
+        set(s, THAW_STEP_RUN, "it writes to another place than before");
+    else if (before->key != s->key)
+        set(s, THAW_STEP_RUN, "its options or inputs have changed");
+    else if (before->output == 0)
+        set(s, s->job == &thaw_job_train ? THAW_STEP_RESUME : THAW_STEP_RUN, "it did not finish");
+    else if (!present)
+        set(s, THAW_STEP_RUN, "its output is missing or damaged");
+    else if (before->output != output)
+        set(s, THAW_STEP_RUN, "its output was changed");
+    else
+        set(s, THAW_STEP_CURRENT, "options, inputs and output are unchanged");
+    return THAW_OK;
+}

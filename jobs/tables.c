@@ -1,0 +1,397 @@
+// tables.c: thaw tables: from a model and its dataset to the files that lookups map. Every rank writes the
+// parts it owns.
+#include "als/als.h"
+#include "base/mem.h"
+#include "comm/interactions.h"
+#include "comm/model.h"
+#include "comm/runinfo.h"
+#include "comm/sweep.h"
+#include "jobs/job.h"
+#include "jobs/published.h"
+#include "proto/pack.h"
+#include "table/table.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct options {
+    const char *model, *out, *data;
+    int64_t keep;
+    bool force;
+    struct thaw_job_common common;
+};
+
+static const struct thaw_opt opts[] = {
+    {.name = "model",
+     .kind = THAW_OPT_TEXT,
+     .offset = offsetof(struct options, model),
+     .arg = "DIR",
+     .required = true,
+     .help = "Model that 'thaw train' wrote."},
+    {.name = "out",
+     .kind = THAW_OPT_TEXT,
+     .offset = offsetof(struct options, out),
+     .arg = "DIR",
+     .required = true,
+     .help = "Tables folder: a new version is added and made current."},
+    {.name = "data",
+     .kind = THAW_OPT_TEXT,
+     .offset = offsetof(struct options, data),
+     .arg = "DIR",
+     .help = "The dataset the model was trained on; by default where training found it."},
+    {.name = "keep",
+     .kind = THAW_OPT_INT,
+     .offset = offsetof(struct options, keep),
+     .arg = "N",
+     .def = "2",
+     .min = 1,
+     .max = 1e6,
+     .help = "Versions to keep, the new one included; older ones are removed."},
+    {.name = "force",
+     .kind = THAW_OPT_FLAG,
+     .offset = offsetof(struct options, force),
+     .help = "Write a new version even when the current one was made from this very model."},
+    THAW_JOB_OPTIONS(struct options),
+};
+
+struct job {
+    struct thaw_job_ctx *ctx;
+    struct thaw_comm *c;
+    const struct options *o;
+    const char *data;
+    struct thaw_model *model;
+    struct thaw_dataset *dataset;
+    struct thaw_plan plan[2];
+    int columns;
+    double *gramian; // k x k
+    int number;      // of the version being written
+    char dir[THAW_PATH_MAX];
+    Thaw__Tables *manifest; // rank 0
+};
+
+static bool is_first(const struct job *j) {
+    return thaw_comm_rank(j->c) == 0;
+}
+
+// ---- Inputs ----
+
+static int sides_check(const struct job *j, enum thaw_side side, struct thaw_err *err) {
+    const Thaw__Side *d = side == THAW_USERS ? j->dataset->manifest->users : j->dataset->manifest->items;
+    const Thaw__Side *m = side == THAW_USERS ? j->model->manifest->users : j->model->manifest->items;
+    if (d->n_part_rows != m->n_part_rows)
+        return thaw_fail(err, THAW_EDATA, "%s has %zu parts of %s, the model %s has %zu", j->data,
+                         d->n_part_rows, thaw_side_name[side], j->model->dir, m->n_part_rows);
+    for (size_t p = 0; p < d->n_part_rows; p++)
+        if (d->part_rows[p] != m->part_rows[p])
+            return thaw_fail(
+                err, THAW_EDATA, "%s part %zu has %" PRId64 " rows in %s, %" PRId64 " in the model %s",
+                thaw_side_name[side], p, d->part_rows[p], j->data, m->part_rows[p], j->model->dir);
+    return THAW_OK;
+}
+
+static int inputs_match(const struct job *j, struct thaw_err *err) {
+    if (j->model->manifest->dataset_digest != j->dataset->digest)
+        return thaw_fail(err, THAW_EDATA,
+                         "the model %s was trained on a dataset of digest %016" PRIx64
+                         ", but %s has digest %016" PRIx64 ": name the right one with --data",
+                         j->model->dir, j->model->manifest->dataset_digest, j->data, j->dataset->digest);
+    int code = sides_check(j, THAW_USERS, err);
+    return code ? code : sides_check(j, THAW_ITEMS, err);
+}
+
+// Collective.
+static int inputs_open(struct job *j, struct thaw_err *err) {
+    char note[256];
+    int code = thaw_model_open(&j->model, j->c, j->o->model, true, note, err);
+    if (code) return code;
+    if (*note) thaw_log_warn(j->ctx->log, "%s", note);
+    if (!j->model->manifest->finished)
+        thaw_log_warn(j->ctx->log, "%s is a checkpoint: its training is not finished", j->model->dir);
+    j->data = j->o->data ? j->o->data : j->model->manifest->dataset;
+    j->columns = thaw_model_columns(j->model);
+    code = thaw_dataset_open(&j->dataset, j->data, err);
+    if (!code) code = inputs_match(j, err);
+    if (!code)
+        code = thaw_dataset_plan(j->plan, j->dataset, thaw_comm_size(j->c), j->model->manifest->als->factors,
+                                 err);
+    return thaw_comm_agree(j->c, code, err);
+}
+
+// Collective. Choose the version's number and make its folder; *skip: the current version is up to date.
+static int version_begin(struct job *j, bool *skip, struct thaw_err *err) {
+    int code = THAW_OK;
+    struct {
+        int number, skip;
+    } said = {0};
+    if (is_first(j)) {
+        uint64_t digest = 0;
+        code = thaw_published_next(j->o->out, &said.number, &digest, err);
+        said.skip = !code && digest == j->model->digest && !j->o->force;
+        if (!code && !said.skip) code = thaw_published_begin(j->o->out, said.number, err);
+    }
+    if ((code = thaw_comm_agree(j->c, code, err))) return code;
+    thaw_comm_bcast(j->c, &said, sizeof said, 0);
+    char name[THAW_PUBLISHED_NAME];
+    j->number = said.number;
+    *skip = said.skip;
+    return thaw_comm_agree(
+        j->c, thaw_path_join(j->dir, j->o->out, thaw_published_name(name, j->number, ".tmp"), err), err);
+}
+
+// ---- Parts ----
+
+static int files_append(Thaw__Tables *list, size_t *cap, Thaw__File **files, int n, struct thaw_err *err) {
+    int code =
+        thaw_grow(&list->files, cap, list->n_files + (size_t)n, sizeof(*list->files), "file entries", err);
+    for (int i = 0; i < n; i++) {
+        if (code)
+            thaw__file__free_unpacked(files[i], NULL);
+        else
+            list->files[list->n_files++] = files[i];
+    }
+    return code;
+}
+
+static int write_part(const struct job *j, enum thaw_side side, int32_t p, const float *rows,
+                      Thaw__Tables *list, size_t *cap, struct thaw_err *err) {
+    const struct thaw_plan *plan = &j->plan[side];
+    struct thaw_shard shard;
+    Thaw__File *files[THAW_TABLE_FILES];
+    int nfiles = 0;
+    int code = thaw_shard_open(&shard, j->dataset, side, p, true, err);
+    if (code) return code;
+    const struct thaw_table_part part = {
+        .side = side,
+        .part = p,
+        .nparts = plan->nparts,
+        .nrows = shard.nrows,
+        .columns = j->columns,
+        .rows = rows + (plan->first_row[p] - plan->rank_row[thaw_comm_rank(j->c)]) * j->columns,
+        .id_width = shard.id_width,
+        .ids = shard.ids,
+        .indptr = shard.indptr,
+        .indices = side == THAW_USERS ? shard.indices : NULL,
+        .wide = shard.wide,
+    };
+    code = thaw_table_part_write(j->dir, &part, files, &nfiles, err);
+    if (!code) code = files_append(list, cap, files, nfiles, err);
+    thaw_shard_close(&shard);
+    return code;
+}
+
+// Collective. On rank 0, *packed grows by the file entries of all ranks: serialized messages join by
+// concatenation, and ranks own parts in order, so the joined list is in part order.
+static int files_gather(const struct job *j, const Thaw__Tables *list, uint8_t **packed, size_t *n,
+                        struct thaw_err *err) {
+    uint8_t *own = NULL, *joined = NULL;
+    void *all = NULL;
+    int64_t total = 0;
+    const size_t nbytes = thaw__tables__get_packed_size(list);
+    int code = thaw_comm_agree(j->c, thaw_alloc(&own, nbytes, 1, "file entries", err), err);
+    if (code) return code;
+    thaw__tables__pack(list, own);
+    code = thaw_comm_gather(j->c, own, (int64_t)nbytes, 0, &all, &total, err);
+    if (!code && is_first(j)) {
+        joined = realloc(*packed, *n + (size_t)total + 1);
+        if (!joined)
+            code = thaw_fail(err, THAW_EMEM, "no memory for %" PRId64 " bytes of file entries", total);
+    }
+    if (joined) {
+        if (total) memcpy(joined + *n, all, (size_t)total);
+        *packed = joined;
+        *n += (size_t)total;
+    }
+    free(own);
+    free(all);
+    return thaw_comm_agree(j->c, code, err);
+}
+
+// Collective.
+static int write_side(struct job *j, enum thaw_side side, uint8_t **packed, size_t *n, struct thaw_err *err) {
+    const struct thaw_plan *plan = &j->plan[side];
+    const int rank = thaw_comm_rank(j->c), k = j->model->manifest->als->factors;
+    Thaw__Tables list = THAW__TABLES__INIT;
+    size_t cap = 0;
+    float *rows = NULL;
+    const size_t nrows = (size_t)(plan->rank_row[rank + 1] - plan->rank_row[rank]);
+    int code =
+        thaw_alloc(&rows, nrows * (size_t)j->columns, sizeof *rows, "this rank's rows of the model", err);
+    if ((code = thaw_comm_agree(j->c, code, err))) goto done;
+    if ((code = thaw_model_load(j->model, j->c, side, plan, rows, err))) goto done;
+    if (side == THAW_ITEMS && (code = thaw_sweep_gramian(j->c, plan, rows, k, j->columns, j->gramian, err)))
+        goto done;
+    thaw_log_phase(j->ctx->log, side == THAW_USERS ? "writing users" : "writing items", (int64_t)nrows,
+                   "rows");
+    for (int32_t p = plan->first_part[rank]; !code && p < plan->first_part[rank + 1]; p++) {
+        code = write_part(j, side, p, rows, &list, &cap, err);
+        thaw_log_step(j->ctx->log, plan->first_row[p + 1] - plan->rank_row[rank]);
+    }
+    thaw_log_phase_end(j->ctx->log);
+    if ((code = thaw_comm_agree(j->c, code, err))) goto done;
+    code = files_gather(j, &list, packed, n, err);
+done:
+    for (size_t i = 0; i < list.n_files; i++) thaw__file__free_unpacked(list.files[i], NULL);
+    free(list.files);
+    free(rows);
+    return code;
+}
+
+// ---- The version ----
+
+// Rank 0. Writes the gramian; its entry is appended to the packed list.
+static int write_gramian(const struct job *j, uint8_t **packed, size_t *n, struct thaw_err *err) {
+    char path[THAW_PATH_MAX], name[] = "items.gramian.npy";
+    struct thaw_file_info info = {0};
+    const int64_t k = j->model->manifest->als->factors;
+    const struct thaw_npy_shape shape = {THAW_NPY_F64, 2, k, k, 8};
+    int code = thaw_path_join(path, j->dir, name, err);
+    if (!code) code = thaw_npy_put(path, &shape, j->gramian, &info, err);
+    if (code) return code;
+    Thaw__File file = THAW__FILE__INIT, *files[] = {&file};
+    file.name = name;
+    file.nbytes = info.nbytes;
+    file.sums = info.sums;
+    file.n_sums = (size_t)info.nsums;
+    Thaw__Tables list = THAW__TABLES__INIT;
+    list.files = files;
+    list.n_files = 1;
+    const size_t nbytes = thaw__tables__get_packed_size(&list);
+    uint8_t *joined = realloc(*packed, *n + nbytes);
+    if (joined) {
+        thaw__tables__pack(&list, joined + *n);
+        *packed = joined;
+        *n += nbytes;
+    }
+    thaw_file_info_clear(&info);
+    return joined ? THAW_OK : thaw_fail(err, THAW_EMEM, "no memory for a file entry");
+}
+
+// Rank 0.
+static int write_manifest(struct job *j, Thaw__Run *run, const uint8_t *packed, size_t n,
+                          struct thaw_err *err) {
+    Thaw__Tables *m = thaw__tables__unpack(NULL, n, packed);
+    if (!m) return thaw_fail(err, THAW_EMEM, "no memory for the tables' manifest");
+    m->format = 1;
+    m->run = run; // this and what follows is borrowed
+    m->als = j->model->manifest->als;
+    m->users = j->dataset->manifest->users;
+    m->items = j->dataset->manifest->items;
+    m->dataset_digest = j->dataset->digest;
+    m->model_digest = j->model->digest;
+    m->parts = j->plan[THAW_USERS].nparts;
+    m->columns = j->columns;
+    m->interactions = j->dataset->manifest->interactions;
+    const int code = thaw_pack_write(j->dir, "manifest.pb", &m->base, err);
+    m->run = NULL;
+    m->als = NULL;
+    m->users = m->items = NULL;
+    j->manifest = m;
+    return code;
+}
+
+static const struct thaw_cmd cmd;
+
+// Collective. Where the version came from.
+static int run_record(const struct job *j, Thaw__Run **run, struct thaw_err *err) {
+    int code = thaw_run_info_new(run, j->c, &cmd, j->o, j->ctx->argc, j->ctx->argv, thaw_blas_begin(), err);
+    if (code) return code;
+    code = thaw_run_info_input(*run, j->data, 0, j->dataset->digest, err);
+    if (!code) code = thaw_run_info_input(*run, j->model->dir, 0, j->model->digest, err);
+    return thaw_comm_agree(j->c, code, err);
+}
+
+// Collective. All files are there: rank 0 adds gramian and manifest and makes the version current.
+static int version_finish(struct job *j, double started, uint8_t **packed, size_t *n, struct thaw_err *err) {
+    Thaw__Run *run = NULL;
+    int code = run_record(j, &run, err);
+    if (!code && is_first(j)) {
+        run->seconds = thaw_time_s() - started;
+        code = write_gramian(j, packed, n, err);
+        if (!code) code = write_manifest(j, run, *packed, *n, err);
+        if (!code) code = thaw_published_commit(j->o->out, j->number, (int)j->o->keep, err);
+    }
+    if (run) thaw__run__free_unpacked(run, NULL);
+    return thaw_comm_agree(j->c, code, err);
+}
+
+// Collective.
+static int write_version(struct job *j, struct thaw_err *err) {
+    const double started = thaw_time_s();
+    const size_t k = (size_t)j->model->manifest->als->factors;
+    uint8_t *packed = NULL;
+    size_t n = 0;
+    int code =
+        thaw_comm_agree(j->c, thaw_alloc(&j->gramian, k * k, sizeof *j->gramian, "a gramian", err), err);
+    if (!code) code = write_side(j, THAW_USERS, &packed, &n, err);
+    if (!code) code = write_side(j, THAW_ITEMS, &packed, &n, err);
+    if (!code) code = version_finish(j, started, &packed, &n, err);
+    if (code && is_first(j)) thaw_dir_remove(j->dir, NULL);
+    free(packed);
+    return code;
+}
+
+static void report(const struct job *j) {
+    char name[THAW_PUBLISHED_NAME], users[32], items[32], bytes[16];
+    int64_t nbytes = 0;
+    const int64_t nusers = thaw_plan_rows(&j->plan[THAW_USERS]),
+                  nitems = thaw_plan_rows(&j->plan[THAW_ITEMS]);
+    for (size_t i = 0; i < j->manifest->n_files; i++) nbytes += j->manifest->files[i]->nbytes;
+    thaw_published_name(name, j->number, "");
+    switch (j->o->common.format) {
+    case THAW_FORMAT_JSONL:
+        printf("{\"version\":\"%s\",\"users\":%" PRId64 ",\"items\":%" PRId64
+               ",\"columns\":%d,\"bytes\":%" PRId64 "}\n",
+               name, nusers, nitems, j->columns, nbytes);
+        break;
+    case THAW_FORMAT_CSV:
+        printf("version,users,items,columns,bytes\n%s,%" PRId64 ",%" PRId64 ",%d,%" PRId64 "\n", name, nusers,
+               nitems, j->columns, nbytes);
+        break;
+    default:
+        printf("%s/%s: %s users, %s items, %d columns, %s\n", j->o->out, name,
+               thaw_human_count(users, nusers), thaw_human_count(items, nitems), j->columns,
+               thaw_human_bytes(bytes, nbytes));
+    }
+}
+
+static int run(struct thaw_job_ctx *ctx, const void *options, const struct thaw_list *operands,
+               struct thaw_err *err) {
+    struct job j = {.ctx = ctx, .c = ctx->comm, .o = options};
+    bool skip = false;
+    (void)operands;
+    int code = inputs_open(&j, err);
+    if (!code) code = version_begin(&j, &skip, err);
+    if (!code && skip)
+        thaw_log_note(ctx->log, "%s: the current version was made from this model; --force writes another",
+                      j.o->out);
+    if (!code && !skip) code = write_version(&j, err);
+    if (!code && !skip && is_first(&j)) report(&j);
+    if (j.manifest) thaw__tables__free_unpacked(j.manifest, NULL);
+    free(j.gramian);
+    thaw_plan_clear(&j.plan[THAW_USERS]);
+    thaw_plan_clear(&j.plan[THAW_ITEMS]);
+    thaw_dataset_close(&j.dataset);
+    thaw_model_close(&j.model);
+    return code;
+}
+
+static const struct thaw_cmd cmd = {
+    .program = "thaw",
+    .name = "tables",
+    .summary = "publish a model as tables for thaw-lookup",
+    .operands = "",
+    .description = "Writes the factors of a model, with the ids and what each user has seen, as "
+                   "memory-mappable files in a new version of a "
+                   "tables folder, and makes it current by a rename: a reader sees the old version or the "
+                   "new one, never half of one. "
+                   "The files are the same bytes for any number of ranks.\n\n"
+                   "When the current version was made from the same model, nothing is written.",
+    .examples = "thaw tables --model model --out tables\n"
+                "mpirun -n 4 thaw tables --model model --out tables --keep 3",
+    .opts = opts,
+    .nopts = sizeof opts / sizeof *opts,
+    .size = sizeof(struct options),
+};
+const struct thaw_job thaw_job_tables = {&cmd, run};

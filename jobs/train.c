@@ -1,0 +1,287 @@
+// train.c: thaw train, parallel alternating least squares with checkpoints.
+#include "als/als.h"
+#include "base/mem.h"
+#include "comm/runinfo.h"
+#include "jobs/resume.h"
+#include "jobs/training.h"
+#include "proto/pack.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { QUALITY_USERS = 2000, UNOBSERVED_SHARE = 5 };
+
+// ---- What to train ----
+
+static int open_inputs(struct thaw_training *t, struct thaw_err *err) {
+    int code = thaw_train_describe(t, err);
+    if (!code) code = thaw_dataset_open(&t->dataset, t->o->data, err);
+    if ((code = thaw_comm_agree(t->c, code, err))) return code;
+    code = thaw_comm_same(t->c, &t->dataset->digest, sizeof t->dataset->digest, "the dataset", err);
+    if (!code)
+        code = thaw_run_info_new(&t->run, t->c, &thaw_train_command, t->o, t->ctx->argc, t->ctx->argv,
+                                 thaw_blas_begin(), err);
+    if (code) return code;
+    Thaw__Model *m = &t->model;
+    thaw__model__init(m);
+    m->format = 1;
+    m->run = t->run;
+    m->dataset = (char *)(uintptr_t)t->o->data; // read only
+    m->dataset_digest = t->dataset->digest;
+    m->als = &t->als;
+    m->users = t->dataset->manifest->users;
+    m->items = t->dataset->manifest->items;
+    return THAW_OK;
+}
+
+// ---- The record of iterations ----
+
+static int append_iteration(struct thaw_training *t, double objective, double quality, struct thaw_err *err) {
+    Thaw__Model *m = &t->model;
+    const size_t n = m->n_iterations, cap = t->iteration_cap;
+    int code = thaw_grow(&t->iteration, &t->iteration_cap, n + 1, sizeof *t->iteration,
+                         "the record of iterations", err);
+    if (code) return code;
+    if (cap != t->iteration_cap) {
+        Thaw__Iteration **list = realloc(m->iterations, t->iteration_cap * sizeof *list);
+        if (!list) return thaw_fail(err, THAW_EMEM, "no memory for the record of iterations");
+        m->iterations = list;
+        for (size_t i = 0; i < t->iteration_cap; i++) list[i] = &t->iteration[i];
+    }
+    thaw__iteration__init(&t->iteration[n]);
+    t->iteration[n].number = (int32_t)n + 1;
+    t->iteration[n].objective = objective;
+    t->iteration[n].quality = quality;
+    m->n_iterations++;
+    return THAW_OK;
+}
+
+// Measurements of quality since the best one.
+static int64_t measured_since_best(const struct thaw_training *t) {
+    double best = -1;
+    int64_t since = 0;
+    for (int i = 0; i < thaw_train_done(t); i++) {
+        if (t->iteration[i].quality <= 0) continue;
+        since++;
+        if (t->iteration[i].quality > best) {
+            best = t->iteration[i].quality;
+            since = 0;
+        }
+    }
+    return since;
+}
+
+// Why training is over, NULL while it is not. The record alone decides, so a resumed run stops where another
+// would have.
+static const char *why_stop(const struct thaw_training *t) {
+    const struct thaw_train_options *o = t->o;
+    const int n = thaw_train_done(t);
+    if (n >= o->iterations) return "iterations";
+    if (o->tolerance > 0 && n > 1) {
+        const double before = t->iteration[n - 2].objective, after = t->iteration[n - 1].objective;
+        if (before - after < o->tolerance * before) return "tolerance";
+    }
+    if (o->patience && measured_since_best(t) >= o->patience) return "quality";
+    return NULL;
+}
+
+// ---- Going on from a model ----
+
+static int adopt(struct thaw_training *t, struct thaw_err *err) {
+    const Thaw__Model *old = t->old->manifest;
+    int code = thaw_resume_check(t->old->dir, old, &t->model, err);
+    for (size_t i = 0; !code && i < old->n_iterations; i++)
+        code = append_iteration(t, old->iterations[i]->objective, old->iterations[i]->quality, err);
+    t->saved = thaw_train_done(t);
+    return code;
+}
+
+static int start_anew(struct thaw_training *t, struct thaw_err *err) {
+    thaw_log_warn(t->ctx->log, "removing the model in %s, as --force says: %s", t->o->out, err->text);
+    *err = THAW_ERR_INIT;
+    thaw_model_close(&t->old);
+    t->model.n_iterations = 0;
+    t->saved = 0;
+    return thaw_model_prune(t->c, t->o->out, -1, err);
+}
+
+static int find_model(struct thaw_training *t, struct thaw_err *err) {
+    char note[256];
+    struct thaw_err own = THAW_ERR_INIT;
+    int code = thaw_model_open(&t->old, t->c, t->o->out, true, note, &own);
+    if (code == THAW_ENOINPUT) return THAW_OK;
+    if (!code) code = thaw_comm_agree(t->c, adopt(t, &own), &own);
+    if (!code && note[0]) {
+        thaw_log_warn(t->ctx->log, "%s: %s", t->o->out, note);
+        code = thaw_model_prune(t->c, t->o->out, t->saved, &own);
+    }
+    if ((code == THAW_EDATA || code == THAW_EUSAGE) && t->o->force)
+        return start_anew(t, &own) ? (*err = own).code : THAW_OK;
+    if (code) *err = own;
+    if (!code)
+        thaw_log_note(t->ctx->log, "going on from %s (%s, objective %.6f)", t->old->dir,
+                      t->old->manifest->finished ? "finished" : "a checkpoint",
+                      t->saved ? t->iteration[t->saved - 1].objective : 0.0);
+    return code;
+}
+
+// ---- Loading ----
+
+static int load_watched(struct thaw_training *t, struct thaw_err *err) {
+    const struct thaw_train_options *o = t->o;
+    const struct thaw_heldout_choice choice = {.als = &t->als,
+                                               .set = THAW_HELDOUT_VALIDATION,
+                                               .max_users = QUALITY_USERS,
+                                               .max_known = (int)o->quality_known,
+                                               .by_time = t->dataset->manifest->has_time,
+                                               .seed = t->als.holdout_seed};
+    if (!o->quality_every && !o->patience) return THAW_OK;
+    const int code =
+        thaw_heldout_load(&t->watched, t->c, t->dataset, &t->in.plan[THAW_USERS], &choice, false, err);
+    if (!code && t->watched->total == 0)
+        return thaw_fail(err, THAW_EDATA,
+                         "no held-out user has more than --quality-known %" PRId64
+                         " interactions: lower it or leave "
+                         "--patience and --quality-every out",
+                         o->quality_known);
+    return code;
+}
+
+// Weights that were left to us: interactions have mean weight 1 (rendle), all unobserved pairs together weigh
+// UNOBSERVED_SHARE times as much; hu is the same divided by the unobserved weight. So neither the log's units
+// nor its density matter.
+static void choose_weights(struct thaw_training *t) {
+    const struct thaw_train_options *o = t->o;
+    const double users = (double)(thaw_plan_rows(&t->in.plan[THAW_USERS]) - t->in.held_users);
+    const double density = (double)t->in.nnz / (users * (double)thaw_plan_rows(&t->in.plan[THAW_ITEMS]));
+    const double unobserved = UNOBSERVED_SHARE * density < 1 ? UNOBSERVED_SHARE * density : 1;
+    const bool hu = t->als.model == THAW__ALS__MODEL__IMPLICIT_HU;
+    if (t->als.model == THAW__ALS__MODEL__EXPLICIT) return;
+    if (o->alpha == 0) t->als.alpha = 1 / t->in.mean / (hu ? unobserved : 1);
+    if (o->unobserved == 0) t->als.unobserved_weight = hu ? 1 : unobserved;
+    t->config.alpha = t->als.alpha;
+    t->config.unobserved = t->als.unobserved_weight;
+}
+
+static int load(struct thaw_training *t, struct thaw_err *err) {
+    const int64_t max_rows = thaw_fit_max_rows(t->o->exchange_bytes, thaw_als_columns(&t->config));
+    const int64_t budget = thaw_fit_budget(t->o->exchange_bytes);
+    int code = thaw_interactions_load(&t->in, t->c, t->dataset, &t->als, max_rows, budget, err);
+    if (code) return code;
+    if (t->in.nnz == 0)
+        return thaw_fail(err, THAW_EDATA, "%s: no interaction is left to train on", t->o->data);
+    if (t->als.biases) t->config.mean = t->als.mean = t->in.mean;
+    choose_weights(t);
+    thaw_train_print_loaded(t);
+    t->model.interactions = t->in.nnz;
+    code = thaw_fit_new(&t->fit, t->c, &t->config, &t->in, t->als.seed, t->o->exchange_bytes, err);
+    for (int side = 0; !code && t->old && side < 2; side++)
+        code =
+            thaw_model_load(t->old, t->c, (enum thaw_side)side, &t->in.plan[side], t->fit->rows[side], err);
+    if (!code) code = thaw_fit_begin(t->fit, err);
+    if (!code) code = load_watched(t, err);
+    return code;
+}
+
+// ---- Iterating ----
+
+static int save(struct thaw_training *t, const char *finished, struct thaw_err *err) {
+    const float *const rows[2] = {t->fit->rows[0], t->fit->rows[1]};
+    t->model.finished = finished != NULL;
+    t->model.stop_reason = finished ? (char *)(uintptr_t)finished : (char *)(uintptr_t) "";
+    t->run->seconds = thaw_time_s() - t->began;
+    const int code = thaw_model_save(t->c, t->o->out, thaw_train_done(t), &t->model, t->in.plan, rows, err);
+    t->saved = thaw_train_done(t);
+    t->saved_at = thaw_time_s();
+    return code;
+}
+
+static int measure_quality(struct thaw_training *t, double *ndcg, struct thaw_err *err) {
+    const int64_t every = t->o->quality_every ? t->o->quality_every : 1;
+    const struct thaw_heldout_model m = {.config = t->config,
+                                         .items = &t->in.plan[THAW_ITEMS],
+                                         .rows = t->fit->rows[THAW_ITEMS],
+                                         .gramian = t->fit->gramian[THAW_ITEMS],
+                                         .budget_bytes = t->fit->budget_bytes};
+    *ndcg = 0;
+    if (!t->watched || (thaw_train_done(t) + 1) % every) return THAW_OK;
+    return thaw_heldout_ndcg(t->c, &m, t->watched, (int)t->o->quality_known, THAW_QUALITY_CUTOFF, ndcg, err);
+}
+
+// Collective: what some rank wants, all do.
+static void agree_requests(struct thaw_training *t, bool *stop, bool *due) {
+    const struct thaw_train_options *o = t->o;
+    const bool late = o->checkpoint_minutes > 0 && thaw_time_s() - t->saved_at > 60 * o->checkpoint_minutes;
+    const bool counted = o->checkpoint_every && thaw_train_done(t) % o->checkpoint_every == 0;
+    int64_t want[2] = {thaw_comm_stop_requested(t->c), late || counted};
+    thaw_comm_max_i64(t->c, want, 2);
+    *stop = want[0];
+    *due = want[1];
+}
+
+static int iterate(struct thaw_training *t, struct thaw_err *err) {
+    double quality;
+    bool stop, due;
+    while (!why_stop(t)) {
+        int code = thaw_fit_iterate(t->fit, err);
+        if (!code) code = measure_quality(t, &quality, err);
+        if (!code)
+            code = thaw_comm_agree(
+                t->c, append_iteration(t, t->fit->objective / (double)t->in.nnz, quality, err), err);
+        if (code) return code;
+        thaw_train_print_iteration(t);
+        agree_requests(t, &stop, &due);
+        if (why_stop(t)) break;
+        if ((stop || due) && (code = save(t, NULL, err))) return code;
+        if (stop)
+            return thaw_fail(
+                err, THAW_ESTOPPED,
+                "stopped on request after iteration %d, which is saved: run the same command to go on",
+                thaw_train_done(t));
+    }
+    return THAW_OK;
+}
+
+static int finish(struct thaw_training *t, struct thaw_err *err) {
+    int code = thaw_fit_fold_in(t->fit, err);
+    if (!code) code = save(t, why_stop(t), err);
+    if (!code) thaw_train_print_end(t);
+    return code;
+}
+
+static void training_clear(struct thaw_training *t) {
+    thaw_heldout_free(&t->watched);
+    thaw_fit_free(&t->fit);
+    thaw_interactions_clear(&t->in);
+    thaw_model_close(&t->old);
+    thaw_dataset_close(&t->dataset);
+    if (t->run) thaw__run__free_unpacked(t->run, NULL);
+    free(t->model.iterations);
+    free(t->iteration);
+    free(t->als.holdout_ids);
+}
+
+static int run(struct thaw_job_ctx *ctx, const void *options, const struct thaw_list *operands,
+               struct thaw_err *err) {
+    struct thaw_training t = {.ctx = ctx, .c = ctx->comm, .o = options, .began = thaw_time_s()};
+    (void)operands;
+    t.saved_at = t.began;
+    int code = open_inputs(&t, err);
+    if (!code) code = find_model(&t, err);
+    if (code) goto done;
+    if (t.old && t.old->manifest->finished && why_stop(&t)) {
+        thaw_log_note(ctx->log, "%s is finished (%s): nothing to do", t.old->dir, why_stop(&t));
+    } else {
+        if ((code = thaw_train_print_plan(&t, err)) || (code = load(&t, err)) || (code = iterate(&t, err)) ||
+            (code = finish(&t, err)))
+            goto done;
+    }
+    thaw_train_print_results(&t);
+done:
+    training_clear(&t);
+    return code;
+}
+
+const struct thaw_job thaw_job_train = {.cmd = &thaw_train_command, .run = run};

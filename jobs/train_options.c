@@ -1,0 +1,157 @@
+// train_options.c: the options of thaw train, and the model they describe.
+#include "als/als.h"
+#include "jobs/training.h"
+
+#define OPTION(kind_, name_, field_, arg_, def_, min_, max_, help_)                                          \
+    {                                                                                                        \
+        .name = name_, .kind = THAW_OPT_##kind_, .offset = offsetof(struct thaw_train_options, field_),      \
+        .arg = arg_, .def = def_, .min = min_, .max = max_, .help = help_                                    \
+    }
+#define CHOICE(name_, field_, choices_, def_, help_)                                                         \
+    {                                                                                                        \
+        .name = name_, .kind = THAW_OPT_CHOICE, .offset = offsetof(struct thaw_train_options, field_),       \
+        .arg = "WORD", .def = def_, .choices = choices_, .help = help_                                       \
+    }
+
+static const struct thaw_opt options_table[] = {
+    {.name = "data",
+     .kind = THAW_OPT_TEXT,
+     .offset = offsetof(struct thaw_train_options, data),
+     .arg = "DIR",
+     .required = true,
+     .help = "Dataset folder, as written by 'thaw prepare'."},
+    {.name = "out",
+     .kind = THAW_OPT_TEXT,
+     .offset = offsetof(struct thaw_train_options, out),
+     .arg = "DIR",
+     .required = true,
+     .help = "Folder of the model. When it holds a model of the same dataset and options, training goes on "
+             "from it."},
+    CHOICE("model", model, "implicit|explicit", "implicit",
+           "implicit: values are strengths of interest, and what a user did not touch counts a little "
+           "against it. "
+           "explicit: values are ratings to predict."),
+    CHOICE("weighting", weighting, "rendle|hu", "rendle",
+           "Form of the implicit objective: Rendle et al. 2022, or Hu, Koren and Volinsky 2008."),
+    OPTION(INT, "factors", factors, "K", "64", 1, THAW_ALS_FACTORS_MAX, "Length of the vectors."),
+    OPTION(INT, "iterations", iterations, "N", "15", 1, 100000, "Most iterations, earlier runs' included."),
+    OPTION(REAL, "alpha", alpha, "A", "0", 0, 1e12,
+           "Weight of one unit of strength (implicit). 0 chooses it from the data: interactions weigh 1 on "
+           "average "
+           "(rendle), or as much against unobserved pairs as they do there (hu)."),
+    OPTION(REAL, "unobserved-weight", unobserved, "W", "0", 0, 1e12,
+           "Weight of a pair without interaction (implicit). 0 chooses it from the data: all of them weigh 5 "
+           "times as much "
+           "as all interactions (rendle), or 1 each (hu)."),
+    OPTION(REAL, "regularization", regularization, "L", "0", 0, 1e12,
+           "Regularization. 0 takes the model's own: 0.02 (implicit), 0.08 (explicit)."),
+    OPTION(REAL, "reg-exponent", exponent, "V", "1", 0, 4,
+           "A row's regularization grows with this power of its weight: 0 is the same for all rows "
+           "(implicit; the explicit "
+           "model always takes 1)."),
+    CHOICE("strength", strength, "raw|log|binary", "log",
+           "What a merged value r counts as: r itself, log2(1 + r), or 1 (implicit)."),
+    CHOICE("biases", biases, "yes|no", "yes", "Train a mean and a bias per user and item (explicit)."),
+    CHOICE("solver", solver, "cholesky|cg", "cholesky",
+           "How a row is solved: exactly, or by a few steps of conjugate gradients from the row before."),
+    OPTION(INT, "cg-steps", cg_steps, "N", "3", 1, 1000, "Most steps of conjugate gradients for a row."),
+    OPTION(REAL, "cg-tolerance", cg_tolerance, "T", "1e-3", 0, 1,
+           "Conjugate gradients stop at this residual, relative to the right-hand side."),
+    OPTION(INT, "seed", seed, "S", "1", 0, 0x1p53, "Seed of the factors' start."),
+    OPTION(REAL, "holdout-users", holdout, "F", "0", 0, 0.9,
+           "Fraction of users that training leaves out, for 'thaw evaluate'. They are drawn by their ids, "
+           "whatever the "
+           "number of parts and ranks, and get vectors at the end by folding in."),
+    OPTION(INT, "holdout-seed", holdout_seed, "S", "1", 0, 0x1p53, "Seed of that draw."),
+    {.name = "holdout-list",
+     .kind = THAW_OPT_TEXT,
+     .offset = offsetof(struct thaw_train_options, holdout_list),
+     .arg = "FILE",
+     .help = "Leave out the users listed in FILE as well: the first word of each line."},
+    OPTION(REAL, "tolerance", tolerance, "T", "0", 0, 1,
+           "Stop when the objective falls by less than this fraction in an iteration. 0: never."),
+    OPTION(INT, "quality-every", quality_every, "N", "0", 0, 100000,
+           "Measure the ranking quality (mean NDCG@20) of a quarter of the held-out users every N "
+           "iterations; 'thaw "
+           "evaluate' then takes the others. 0: not, or 1 with --patience."),
+    OPTION(INT, "quality-known", quality_known, "N", "5", 1, 1000,
+           "How many of a user's interactions that measurement folds in; the others are what it asks for."),
+    OPTION(INT, "patience", patience, "N", "0", 0, 100000,
+           "Stop when the ranking quality has not risen for N measurements. 0: never."),
+    OPTION(INT, "checkpoint-every", checkpoint_every, "N", "5", 0, 100000,
+           "Save every N iterations. 0: not by count."),
+    OPTION(REAL, "checkpoint-minutes", checkpoint_minutes, "M", "10", 0, 1e6,
+           "Save when so many minutes have gone by since the last time. 0: not by time."),
+    OPTION(BYTES, "exchange-bytes", exchange_bytes, "BYTES", "256M", 4096, 0x1p50,
+           "Memory of each rank for vectors of other ranks at hand at a time and messages."),
+    {.name = "force",
+     .kind = THAW_OPT_FLAG,
+     .offset = offsetof(struct thaw_train_options, force),
+     .help = "Remove a model in the way that was trained on other data or with other options."},
+    THAW_JOB_OPTIONS(struct thaw_train_options),
+};
+
+const struct thaw_cmd thaw_train_command = {
+    .program = "thaw",
+    .name = "train",
+    .summary = "train user and item factors by alternating least squares",
+    .operands = "",
+    .description = "Reads a dataset and writes a model: a folder with a version per checkpoint, "
+                   "OUT/iteration-000015 and so on, each "
+                   "with the factors of all parts and a manifest; OUT/current points at the newest. The last "
+                   "two are kept.\n\n"
+                   "The objective is exact and printed every iteration. The files are the same bytes for any "
+                   "number of ranks and "
+                   "threads.\n\n"
+                   "Interrupted (SIGTERM, SIGUSR1, or worse), run the same command again, on as many ranks "
+                   "as you like: it goes on "
+                   "from the newest checkpoint that is intact and ends with the same bytes. After a signal "
+                   "the current iteration is "
+                   "finished and saved, and the exit status is 75.",
+    .examples =
+        "thaw train --data run/data --out run/model --holdout-users 0.1\n"
+        "mpirun -n 4 thaw train --data run/data --out run/model --factors 128 --iterations 20 --solver cg\n"
+        "thaw train --data ratings --out model --model explicit --tolerance 1e-4",
+    .opts = options_table,
+    .nopts = sizeof options_table / sizeof *options_table,
+    .size = sizeof(struct thaw_train_options),
+};
+
+static double chosen(double value, double own) {
+    return value > 0 ? value : own;
+}
+
+// The options as a model's description.
+int thaw_train_describe(struct thaw_training *t, struct thaw_err *err) {
+    const struct thaw_train_options *o = t->o;
+    const bool implicit = o->model == 0, rendle = o->weighting == 0;
+    Thaw__Als *a = &t->als;
+    thaw__als__init(a);
+    a->model = !implicit ? THAW__ALS__MODEL__EXPLICIT
+               : rendle  ? THAW__ALS__MODEL__IMPLICIT_RENDLE
+                         : THAW__ALS__MODEL__IMPLICIT_HU;
+    a->factors = (int32_t)o->factors;
+    a->seed = (uint64_t)o->seed;
+    a->holdout = o->holdout;
+    a->holdout_seed = (uint64_t)o->holdout_seed;
+    if (implicit) {
+        a->alpha = chosen(o->alpha, 1); // 0: once the data is known
+        a->unobserved_weight = chosen(o->unobserved, 1);
+        a->regularization = chosen(o->regularization, 0.02);
+        a->reg_exponent = o->exponent;
+        a->strength = (Thaw__Als__Strength)o->strength;
+    } else {
+        a->biases = o->biases == 0;
+        a->regularization = chosen(o->regularization, 0.08);
+        a->reg_exponent = 1;
+    }
+    t->config =
+        thaw_als_config_of(a, o->solver ? THAW_ALS_CG : THAW_ALS_CHOLESKY, (int)o->cg_steps, o->cg_tolerance);
+    int code = thaw_als_check(&t->config, err);
+    if (!code && o->holdout_list)
+        code = thaw_holdout_list_read(o->holdout_list, &a->holdout_ids, &a->n_holdout_ids, err);
+    if (!code && (o->patience || o->quality_every) && !thaw_has_held_out(a))
+        code = thaw_fail(err, THAW_EUSAGE, "--%s needs held-out users: add --holdout-users, say 0.1",
+                         o->patience ? "patience" : "quality-every");
+    return code;
+}
