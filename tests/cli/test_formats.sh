@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# docs/formats.md says enough to read everything with NumPy: a program that knows only that page opens dataset, model and tables
+# and finds in them what the log says.
+# labels: formats
+set -euo pipefail
+python=/usr/bin/python3
+"$python" -c 'import numpy' 2>/dev/null || { echo "skipped: no python3 with NumPy"; exit 77; }
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+cd "$tmp"
+
+# A log with ids that need care: quotes, commas, scripts, 255 bytes, and one line that is refused.
+"$python" - <<'PY'
+import csv, random
+random.seed(5)
+users = [f"u{i}" for i in range(120)] + ["коты", "a,b", 'say "hi"', "x" * 255]
+items = [f"i{i}" for i in range(50)] + ["寿司", "c,d", "it em", "y" * 200]
+with open("log.csv", "w", newline="", encoding="utf-8") as f:
+    w = csv.writer(f, lineterminator="\n")
+    w.writerow(["user", "item", "event", "value", "time"])
+    for n in range(3000):
+        if n == 3:
+            f.write("u\\3,i9,view,many\tx,5\n")
+        item = items[min(int(random.expovariate(0.06)), len(items) - 1)]
+        w.writerow([random.choice(users), item, random.choice(["view", "view", "cart", "buy"]), random.randint(1, 3),
+                    1500000000 + random.randrange(10**8)])
+with open("good.csv", "w", encoding="utf-8") as f:
+    f.writelines(line for line in open("log.csv", encoding="utf-8") if "many" not in line)
+PY
+
+mpirun -n 2 --bind-to none thaw prepare --events log.csv --columns user,item,event,value,time --event-weights view=1,cart=3,buy=5 \
+    --out data --parts 3 --quiet >/dev/null
+check() { # NAME TRAINING-OPTIONS...
+    local name=$1
+    shift
+    mpirun -n 2 --bind-to none thaw train --data data --out "model-$name" --factors 6 --iterations 3 --quiet "$@" >/dev/null
+    mpirun -n 2 --bind-to none thaw tables --model "model-$name" --out "tables-$name" --quiet >/dev/null
+    "$python" "$THAW_SOURCE/tests/cli/formats.py" "$THAW_SOURCE/src/proto/thaw.proto" good.csv data "model-$name" "tables-$name"
+}
+check rendle --model implicit --holdout-users 0.2
+check explicit --model explicit --holdout-users 0.2
+check hu --weighting hu --strength log --holdout-users 0.2

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Help and man pages come from the option tables: every job and verb has both, they agree, and groff has nothing to say.
+# labels: help
+set -euo pipefail
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+fail() { echo "$*"; exit 1; }
+
+grep -qE '^thaw [0-9]+\.[0-9]+\.[0-9]+' <<<"$(thaw --version)" || fail "thaw --version says: $(thaw --version)"
+grep -qE '^thaw-lookup [0-9]+\.[0-9]+\.[0-9]+' <<<"$(thaw-lookup --version)" || fail "thaw-lookup --version says: $(thaw-lookup --version)"
+
+check_page() { # FILE
+    if command -v groff >/dev/null; then
+        groff -ww -man -Tutf8 -z "$1" 2>"$tmp/warnings" || fail "$1: groff fails"
+        [ ! -s "$tmp/warnings" ] || fail "$1: $(cat "$tmp/warnings")"
+    fi
+    if command -v man >/dev/null; then
+        LC_ALL=C.UTF-8 MANROFFSEQ='' MANWIDTH=80 man --warnings -E UTF-8 -l -Tutf8 -Z "$1" >/dev/null 2>"$tmp/warnings" || fail "$1: man fails"
+        [ ! -s "$tmp/warnings" ] || fail "$1: $(cat "$tmp/warnings")"
+    fi
+}
+
+check_program() { # PROGRAM
+    local program=$1 name names page
+    $program --help >"$tmp/help" || fail "$program --help fails"
+    $program --man >"$tmp/$program.1" || fail "$program --man fails"
+    check_page "$tmp/$program.1"
+    names=$(sed 's/\\-/-/g' "$tmp/$program.1" | sed -nE "s/^\.BR $program-([a-z]+) \(1\).*/\1/p" | sort -u)
+    [ "$program" = thaw-lookup ] || names=$(grep -vx lookup <<<"$names")
+    [ "$(wc -w <<<"$names")" -ge 6 ] || fail "$program --man names only: $names"
+    for name in $names; do
+        grep -qw -- "$name" "$tmp/help" || fail "$program --help does not name $name"
+        page=$tmp/$program-$name.1
+        $program "$name" --help >"$tmp/text" || fail "$program $name --help fails"
+        $program --man "$name" >"$page" || fail "$program --man $name fails"
+        check_page "$page"
+        # The same options in both.
+        grep -oE '^ {2,6}(-[a-z], )?--[a-z][a-z-]*' "$tmp/text" | grep -oE -- '--[a-z-]+' | sort -u >"$tmp/a"
+        sed 's/\\-/-/g' "$page" | sed -n '/^\.SH OPTIONS/,/^\.SH E/p' | grep -A 1 '^\.TP' | grep -oE -- '--[a-z][a-z-]*' | sort -u >"$tmp/b"
+        [ -s "$tmp/a" ] || fail "$program $name --help lists no options"
+        diff "$tmp/a" "$tmp/b" >&2 || fail "$program $name: help and man page list different options"
+        echo "$program $name: $(wc -l <"$tmp/a") options"
+    done
+}
+check_program thaw
+check_program thaw-lookup
+
+# Errors: usage is 64, on stderr, one line that names the trouble and helps.
+expect_usage() { # WORD COMMAND...
+    local word=$1 status=0
+    shift
+    "$@" >"$tmp/out" 2>"$tmp/err" || status=$?
+    [ $status = 64 ] || fail "'$*' ends with $status, not 64"
+    [ ! -s "$tmp/out" ] || fail "'$*' prints on standard output: $(cat "$tmp/out")"
+    grep -q -- "$word" "$tmp/err" || fail "'$*' does not mention $word: $(cat "$tmp/err")"
+}
+expect_usage trian thaw trian
+expect_usage interactions thaw synth --out "$tmp/x" --interaction 5
+expect_usage out thaw synth
+expect_usage users thaw synth --out "$tmp/x" --users many
+expect_usage cold-fraction thaw synth --out "$tmp/x" --cold-fraction 1.5
+expect_usage recomend thaw-lookup recomend x
+[ ! -e "$tmp/x" ] || fail "a refused command left $tmp/x"

@@ -1,0 +1,135 @@
+#!/usr/bin/env bash
+# thaw run: steps are skipped, run again or resumed as their options, inputs and outputs say; errors name file and line.
+# labels: run
+set -euo pipefail
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+cd "$tmp"
+fail() { echo "$*"; exit 1; }
+summary() { # WORDS COMMAND...: the last line of a run
+    local words=$1
+    shift
+    "$@" >out 2>err || fail "'$*' ends with $?: $(cat err)"
+    grep -q "$words" err || fail "'$*' does not end with '$words': $(cat err)"
+}
+
+# ---- All of it, with defaults for everything between the steps ----
+mkdir jobs
+cat >jobs/all.ini <<'END'
+# a comment
+[job]
+name = everything   ; said in messages
+[synth]
+users = 300
+items = 60
+interactions = 5000
+[prepare]
+parts = 3
+event-weights = view=1,cart=3,buy=5
+[train]
+factors = 4
+iterations = 3
+holdout-users = 0.3
+[evaluate]
+known = 1
+        2
+cutoffs = 5
+[tables]
+END
+thaw run jobs/all.ini --dry-run >plan 2>/dev/null
+grep -q '^  train  *run  *(after prepare) --factors=4' plan || fail "the plan is: $(cat plan)"
+[ ! -e jobs/all ] || fail "a dry run leaves files"
+summary "5 steps run, 0 up to date" mpirun -n 2 thaw run jobs/all.ini
+[ -f jobs/all/evaluation.txt ] && [ -f jobs/all/tables/current/manifest.pb ] || fail "results are missing: $(ls jobs/all)"
+grep -q 'NDCG@5' out || fail "the evaluation is not printed"
+cp jobs/all/evaluation.txt first.txt
+summary "0 steps run, 5 up to date" thaw run jobs/all.ini
+[ ! -s out ] || fail "skipped steps print"
+mv jobs moved # a job can be moved with all it made
+summary "0 steps run, 5 up to date" mpirun -n 3 thaw run moved/all.ini --threads 2
+mv moved jobs
+
+# ---- What changes is run again, and what depends on it ----
+summary "2 steps run, 3 up to date" thaw run jobs/all.ini --set evaluate.cutoffs=5 evaluate.known=1 --set tables.keep=7
+summary "1 steps run, 4 up to date" thaw run jobs/all.ini --set tables.keep=7 # evaluate, back as it was
+cmp first.txt jobs/all/evaluation.txt
+summary "3 steps run, 2 up to date" thaw run jobs/all.ini --set train.factors=5
+summary "3 steps run, 2 up to date" thaw run jobs/all.ini
+cmp first.txt jobs/all/evaluation.txt
+rm jobs/all/model/current/items-00001-of-00003.npy
+thaw run jobs/all.ini -n 2>/dev/null | grep 'train  *run  *(its output is missing or damaged)' >/dev/null || fail "a missing file is not noticed"
+summary "up to date after all" thaw run jobs/all.ini # the same model comes out, so what follows stays
+touch jobs/all/log/events-00000-of-00016.csv # the log is made again, and the same dataset out of it
+summary "2 steps run, 3 up to date" thaw run jobs/all.ini
+summary "5 steps run" thaw run jobs/all.ini --force --format csv
+head -1 jobs/all/evaluation.csv | grep -q '^known,metric' || fail "--format csv gives: $(head -1 jobs/all/evaluation.csv)"
+
+# ---- Own input: paths start from the file's folder, patterns are expanded ----
+mkdir own own/logs
+awk 'BEGIN { srand(3); for (i = 0; i < 3000; i++) print "u" int(rand() * 90) ",i" int(rand() * 40) > ("own/logs/" i % 3 ".csv") }'
+cat >own/own.ini <<'END'
+[job]
+out = made
+[prepare]
+events = logs/*.csv
+columns = user,item
+header = no
+parts = 2
+[train]
+factors = 3
+iterations = 2
+END
+summary "2 steps run" thaw run own/own.ini
+[ -d own/made/data ] && [ -d own/made/model ] || fail "OUT is not beside the job file"
+summary "0 steps run, 2 up to date" thaw run own/own.ini
+echo "u1,i999" >>own/logs/1.csv
+summary "2 steps run" thaw run own/own.ini
+echo "u1,i999" >own/logs/9.csv # a further file of the pattern, which adds nothing new but a count
+summary "2 steps run" thaw run own/own.ini
+
+# ---- A training that is stopped goes on, and ends as if it had not been ----
+long=(thaw run own/own.ini --set train.iterations=60 train.checkpoint-every=1)
+"${long[@]}" job.out="$tmp/whole" >/dev/null 2>&1
+"${long[@]}" job.out="$tmp/parts" >out 2>err &
+pid=$!
+for _ in $(seq 600); do
+    [ -e parts/model/current ] && break
+    sleep 0.05
+done
+kill -TERM $pid
+status=0
+wait $pid || status=$?
+[ $status = 75 ] || fail "a stopped run ends with $status: $(cat err)"
+"${long[@]}" job.out="$tmp/parts" --dry-run >plan 2>/dev/null
+grep -q 'train  *resume' plan || fail "the plan after a stop is: $(cat plan)"
+"${long[@]}" job.out="$tmp/parts" >out 2>err || fail "the resumed run fails: $(cat err)"
+cmp whole/model/current/users-00000-of-00002.npy parts/model/current/users-00000-of-00002.npy
+cmp whole/model/current/items-00001-of-00002.npy parts/model/current/items-00001-of-00002.npy
+
+# ---- Errors: exit status, file and line ----
+refused() { # CODE WORDS TEXT-OF-JOB-FILE [OPTIONS...]
+    local code=$1 words=$2 status=0
+    printf "$3" >bad.ini
+    shift 3
+    thaw run bad.ini "$@" >out 2>err || status=$?
+    [ $status = "$code" ] || fail "exit status $status instead of $code for: $(cat bad.ini; cat err)"
+    grep -qF -- "$words" err || fail "no '$words' in: $(cat err)"
+    [ "$(grep -c error: err)" = 1 ] || fail "more than one error: $(cat err)"
+}
+refused 64 'bad.ini:3: [train] factor: unknown option --factor (the nearest is --factors)' '[train]\n\nfactor = 3\n'
+refused 64 'bad.ini:2: [train] factors' '[train]\nfactors = many\n'
+refused 64 'bad.ini:2: no job is called [trian]' '[job]\n[trian]\n'
+refused 64 'bad.ini:2: [job] dir' '[job]\ndir = x\n[train]\n'
+refused 64 'bad.ini:1:' 'words\n'
+refused 64 'bad.ini:3: [train] factors was given in line 2' '[train]\nfactors = 1\nfactors = 2\n'
+refused 64 'bad.ini:2: [prepare] force: expected yes or no' '[prepare]\nforce = maybe\n'
+refused 64 'bad.ini:2: [train] threads' '[train]\nthreads = 3\n'
+refused 64 'bad.ini: no section of a job' '# nothing\n'
+refused 64 '--set train.x=1' '[train]\n' --set train.x=1
+refused 64 '[prepare] --events is missing' '[prepare]\n'
+refused 66 'nowhere.csv' '[prepare]\nevents = nowhere.csv\n'
+printf 'only,one\n\377\376\n' >broken.csv
+refused 65 'prepare: ' '[prepare]\nevents = broken.csv\ncolumns = user,item,time\nheader = no\n'
+status=0
+thaw run nowhere.ini 2>err || status=$?
+[ $status = 66 ] || fail "a missing job file ends with $status"

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Every C source is formatted as .clang-format says, and no source mentions unfinished work.
+# labels: style once
+set -euo pipefail
+cd "$THAW_SOURCE"
+
+if grep -rnE '\b(TODO|FIXME|XXX)\b|not implemented' --include='*.[ch]' --include='*.sh' --include='*.txt' --include='*.cmake' \
+    src partition comm jobs cmake tests | grep -v '^tests/cli/test_style.sh:'; then
+    echo "unfinished marks, see above"
+    exit 1
+fi
+for script in jobs/demo jobs/setup tests/run .ci/run tests/cli/*.sh tests/bench/*; do
+    [ ! -f "$script" ] || bash -n "$script"
+done
+
+format=$(command -v clang-format-14 || command -v clang-format || true)
+if [ -z "$format" ] || ! grep -q 'version 14\.' <<<"$("$format" --version)"; then
+    echo "skipped: clang-format 14 is not here (Debian: clang-format-14)"
+    exit 77
+fi
+unformatted=$(find src partition comm jobs tests -name '*.[ch]' -print0 | xargs -0 "$format" --dry-run 2>&1 |
+    sed -nE 's/^([^: ]+\.[ch]):.*/\1/p' | sort -u)
+if [ -n "$unformatted" ]; then
+    echo "not formatted (run clang-format-14 -i on them):"
+    echo "$unformatted"
+    exit 1
+fi

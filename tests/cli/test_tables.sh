@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# thaw tables: the same bytes for any number of ranks; versions, current, --keep, --force; what does not fit is refused and leaves nothing.
+# labels: tables determinism
+set -euo pipefail
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+cd "$tmp"
+fail() { echo "$*"; exit 1; }
+expect() { # STATUS COMMAND...: its output is left in out and err
+    local want=$1 got=0
+    shift
+    "$@" >out 2>err </dev/null || got=$?
+    [ "$got" = "$want" ] || fail "'$*' ended with $got, not $want: $(cat err)"
+}
+on() { # RANKS WORDS...
+    local ranks=$1
+    shift
+    mpirun -n "$ranks" --bind-to none thaw "$@"
+}
+
+thaw synth --out log --users 300 --items 80 --interactions 5000 --seed 4 --quiet >/dev/null
+common=(--columns user,item,event,value,time --event-weights view=1,cart=3,buy=5 --quiet)
+thaw prepare --events log/events-*.csv "${common[@]}" --out data --parts 4 >/dev/null
+thaw prepare --events log/events-*.csv "${common[@]}" --out other --parts 4 --min-item 2 >/dev/null
+thaw train --data data --out model --factors 5 --iterations 2 --holdout-users 0.1 --quiet >/dev/null
+
+thaw tables --model model --out tables --quiet --format jsonl >out
+grep -qE '^\{"version":"v000001","users":[0-9]+,"items":[0-9]+,"columns":5,"bytes":[0-9]+\}$' out || fail "report: $(cat out)"
+for ranks in 2 3 4; do
+    on "$ranks" tables --model model --out "tables-$ranks" --quiet >/dev/null
+    diff -r -x manifest.pb tables "tables-$ranks" || fail "other bytes with $ranks ranks"
+    [ "$(readlink "tables-$ranks/current")" = v000001 ] || fail "current"
+    thaw-lookup check "tables-$ranks" >/dev/null
+done
+
+# Up to date: nothing is done. --force: another version; only so many are kept.
+expect 0 thaw tables --model model --out tables
+grep -q "was made from this model" err && [ ! -s out ] && [ "$(ls tables)" = "$(printf 'current\nv000001')" ] || fail "$(cat err)"
+mkdir tables/v000007.tmp # left behind by a run that was killed
+for n in 8 9 10; do expect 0 on 2 tables --model model --out tables --force --quiet --keep 3; done
+[ "$(ls tables | tr '\n' ' ')" = "current v000008 v000009 v000010 " ] || fail "versions: $(ls tables)"
+[ "$(readlink tables/current)" = v000010 ] || fail "current: $(readlink tables/current)"
+diff -r -x manifest.pb tables/v000010 tables-2/v000001 || fail "versions differ"
+
+# What does not fit
+expect 65 on 2 tables --model model --data other --out new --quiet
+[ "$(grep -oE '[0-9a-f]{16}' err | sort -u | wc -l)" = 2 ] || fail "not both digests: $(cat err)"
+[ ! -e new ] || fail "something is left: $(ls new)"
+expect 66 thaw tables --model nowhere --out new --quiet
+expect 66 thaw tables --model model --data nowhere --out new --quiet
+expect 64 thaw tables --model model
+shard=$(find data -name 'users-00002-*')
+printf '\377' | dd of="$shard" bs=1 seek=$(($(stat -c %s "$shard") / 2)) conv=notrunc status=none
+expect 65 on 3 tables --model model --out tables --force --quiet
+grep -q "users-00002-of-00004.npz" err || fail "the damaged shard is not named: $(cat err)"
+[ "$(ls tables | tr '\n' ' ')" = "current v000008 v000009 v000010 " ] || fail "something is left: $(ls tables)"
+[ "$(readlink tables/current)" = v000010 ] || fail "current moved"
+thaw-lookup check tables >/dev/null

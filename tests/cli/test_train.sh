@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# thaw train: the same bytes for any ranks and threads, after a stop and a restart too; the objective falls; refusals are clear.
+# labels: train determinism
+set -euo pipefail
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+cd "$tmp"
+fail() { echo "$*"; exit 1; }
+
+thaw synth --out log --users 500 --items 200 --interactions 12000 --quiet >/dev/null
+thaw prepare --events log/events-*.csv --out data --event-weights view=1,cart=3,buy=5 --parts 7 --quiet >/dev/null
+train=(thaw train --data data --quiet --holdout-users 0.2 --factors 12 --iterations 6)
+
+# status WANT COMMAND...: the exit status, with standard error in the file "err".
+status() {
+    local want=$1 got=0
+    shift
+    "$@" >out 2>err || got=$?
+    [ "$got" = "$want" ] || fail "exit $got, not $want: $* : $(cat err)"
+}
+same_model() { # A B ITERATION: factors and the record of iterations
+    for f in "$1/iteration-$3"/*.npy; do cmp "$f" "$2/iteration-$3/${f##*/}" || fail "$2 differs from $1"; done
+}
+
+# Ranks and threads, for each model and solver; small exchanges make many rounds.
+check_launches() { # OPTIONS LAUNCH...
+    local options=$1 ranks threads launch
+    shift
+    # shellcheck disable=SC2086
+    "${train[@]}" $options --out one --threads 1 >one.txt
+    for launch in "$@"; do
+        read -r ranks threads <<<"$launch"
+        # shellcheck disable=SC2086
+        mpirun -n "$ranks" --bind-to none "${train[@]}" $options --out many --threads "$threads" >many.txt
+        sed -i 's/^many/one/' many.txt
+        cmp one.txt many.txt || fail "another report with $ranks ranks: $options"
+        same_model one many 000006
+        rm -rf many
+    done
+}
+check_launches "" "1 2" "2 1" "3 2" "4 1"
+mv one plain
+cp one.txt plain.txt
+for options in "--solver cg --weighting hu --strength log" "--model explicit --exchange-bytes 4096" \
+    "--strength binary --quality-every 2 --quality-known 3 --exchange-bytes 64K"; do
+    check_launches "$options" "3 2"
+    rm -rf one
+done
+
+# The exact solver's objective never rises.
+for options in "--weighting rendle" "--weighting hu" "--model explicit" "--model explicit --biases no"; do
+    # shellcheck disable=SC2086
+    "${train[@]}" $options --iterations 12 --out falling --format csv >falling.csv
+    awk -F, 'NR > 2 && $2 > last { exit 1 } { last = $2 } END { if (NR != 13) exit 1 }' falling.csv || fail "rises: $options"
+    rm -rf falling
+done
+
+# Stopped and started again, on other ranks: the same bytes and the same report.
+"${train[@]}" --out resumed --iterations 2 >/dev/null
+mpirun -n 3 --bind-to none "${train[@]}" --out resumed --iterations 4 >/dev/null
+"${train[@]}" --out resumed --iterations 6 --checkpoint-every 0 >resumed.txt
+sed 's/^resumed/one/' resumed.txt | cmp - plain.txt || fail "a resumed run reports something else"
+same_model plain resumed 000006
+[ ! -e resumed/iteration-000002 ] && [ -e resumed/iteration-000004 ] || fail "kept: $(ls resumed)"
+
+# A signal: the iteration is finished and saved, exit 75; the next run goes on.
+long=(--factors 32 --iterations 400 --checkpoint-every 0)
+"${train[@]}" --out whole "${long[@]}" >/dev/null
+"${train[@]}" --out stopped "${long[@]}" --log stopped.json >/dev/null 2>err &
+pid=$!
+for _ in $(seq 200); do
+    grep -q '"iteration":3,' stopped.json 2>/dev/null && break
+    sleep 0.05
+done
+kill -TERM $pid
+got=0
+wait $pid || got=$?
+[ "$got" = 75 ] || fail "exit $got after SIGTERM: $(cat err)"
+grep -q 'stopped on request after iteration' err || fail "message: $(cat err)"
+mpirun -n 2 --bind-to none "${train[@]}" --out stopped "${long[@]}" >/dev/null
+same_model whole stopped 000400
+
+# Nothing to do: says so, prints the same report, leaves the files alone.
+before=$(stat -c %Y.%i plain/iteration-000006/manifest.pb)
+sleep 1
+status 0 thaw train --data data --holdout-users 0.2 --factors 12 --iterations 6 --out plain
+grep -q 'nothing to do' err || fail "finished: $(cat err)"
+[ "$before" = "$(stat -c %Y.%i plain/iteration-000006/manifest.pb)" ] || fail "a finished model was written again"
+
+# Other options or data are refused with both values, --force starts anew.
+status 64 "${train[@]}" --out plain --factors 16
+grep -q 'factors 12, this run says 16' err || fail "refusal: $(cat err)"
+status 64 "${train[@]}" --out plain --holdout-users 0.3
+status 64 "${train[@]}" --out plain --solver cg
+thaw prepare --events log/events-*.csv --out other --event-weights view=1,cart=3,buy=4 --parts 7 --quiet >/dev/null
+status 65 thaw train --data other --quiet --holdout-users 0.2 --factors 12 --iterations 6 --out plain
+grep -q 'another dataset' err || fail "other data: $(cat err)"
+status 0 "${train[@]}" --out plain --iterations 3 --factors 5 --force
+[ "$(ls plain)" = "$(printf 'current\niteration-000003')" ] || fail "after --force: $(ls plain)"
+
+# A damaged newest version: the one before is used, with a warning, and the end is the same.
+"${train[@]}" --out hurt --checkpoint-every 3 >/dev/null
+printf x | dd of="$(ls hurt/iteration-000006/items-*.npy | tail -1)" bs=1 seek=300 conv=notrunc 2>/dev/null
+status 0 thaw train --data data --holdout-users 0.2 --factors 12 --iterations 6 --out hurt
+grep -q 'warning:.*damaged' err || fail "damage: $(cat err)"
+same_model resumed hurt 000006
+
+# Clear refusals.
+status 66 thaw train --data nowhere --out x
+status 64 thaw train --data data --out x --patience 2
+grep -q 'holdout-users' err || fail "patience: $(cat err)"
+status 66 thaw train --data data --out x --holdout-list nowhere
+status 64 thaw train --data data --out x --factors 0
+printf x | dd of="$(ls data/users-*.npz | head -1)" bs=1 seek=600 conv=notrunc 2>/dev/null
+status 65 mpirun -n 2 --bind-to none "${train[@]}" --out x
+grep -q 'users-0' err || fail "damaged shard: $(cat err)"
+[ ! -e x/current ] || fail "something was written"
+
+# Early stops by tolerance and by quality.
+thaw prepare --events log/events-*.csv --out fresh --event-weights view=1,cart=3,buy=5 --parts 7 --quiet >/dev/null
+status 0 thaw train --data fresh --out tolerant --factors 4 --iterations 200 --tolerance 1e-3
+grep -q 'finished (tolerance)' err || fail "tolerance: $(cat err)"
+status 0 thaw train --data fresh --out patient --factors 8 --iterations 200 --holdout-users 0.3 --patience 2 --quality-known 3
+grep -q 'finished (quality)' err || fail "patience: $(cat err)"
