@@ -97,6 +97,8 @@ static int block_append(struct thaw_blocks *b, struct thaw_block k, int64_t last
         code =
             thaw_grow(&b->block, &b->block_cap, (size_t)b->nblocks + 1, sizeof *b->block, "block lists", err);
     if (code) return code;
+    const int64_t at_hand = k.nlist < b->max_rows ? k.nlist : b->max_rows;
+    if (at_hand > b->most_rows) b->most_rows = at_hand;
     k.list = b->nlist;
     b->nlist += words;
     b->block[b->nblocks++] = k;
@@ -172,6 +174,8 @@ int thaw_blocks_add(struct thaw_blocks *b, const int64_t *index, const float *r,
     code = n > b->max_rows ? add_long(b, index, n, err) : add_short(b, index, n, err);
     if (code) return code;
     if (n) memcpy(b->value + b->nnz, r, (size_t)n * sizeof *r);
+    const int64_t at_once = n < b->max_rows ? n : b->max_rows;
+    if (at_once > b->most_of_row) b->most_of_row = at_once;
     b->nnz += n;
     b->ptr[++b->nrows] = b->nnz;
     return THAW_OK;

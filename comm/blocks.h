@@ -16,10 +16,12 @@ struct thaw_block {
 struct thaw_blocks {
     int64_t max_rows;
     int64_t nrows, nnz, nblocks, nlist;
-    int64_t *ptr;    // nrows + 1
-    uint32_t *place; // nnz: in the block's list; of a long row in its piece
-    float *value;    // nnz
-    uint32_t *list;  // nlist
+    int64_t most_rows;   // opposite rows that any block or piece needs
+    int64_t most_of_row; // interactions of any row or piece
+    int64_t *ptr;        // nrows + 1
+    uint32_t *place;     // nnz: in the block's list; of a long row in its piece
+    float *value;        // nnz
+    uint32_t *list;      // nlist
     struct thaw_block *block;
     size_t ptr_cap, place_cap, value_cap, list_cap, block_cap;
     struct thaw_distinct *distinct; // of the open block, while rows are added

@@ -41,8 +41,8 @@ int thaw_model_load(const struct thaw_model *m, struct thaw_comm *c, enum thaw_s
 int thaw_model_save(struct thaw_comm *c, const char *out, int number, Thaw__Model *manifest,
                     const struct thaw_plan plan[2], const float *const rows[2], struct thaw_err *err);
 
-// Collective. Make version `number` the current one and remove all others but the newest below it, when a newer one is damaged; -1:
-// remove every version, and `current`. Fine when there is none.
+// Collective. Make version `number` the current one and remove all others but the newest below it, when a
+// newer one is damaged; -1: remove every version, and `current`. Fine when there is none.
 int thaw_model_prune(struct thaw_comm *c, const char *out, int number, struct thaw_err *err);
 
 #endif

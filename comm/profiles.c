@@ -3,8 +3,7 @@
 #include "base/mem.h"
 #include "comm/stages.h"
 
-#include <stdlib.h>
-#include <string.h>
+#include <inttypes.h>
 
 struct bad_lines {
     struct thaw_badlines *to;
@@ -51,6 +50,9 @@ static int read_side(struct thaw_prep *p, int side, struct thaw_err *err) {
         p->ledger.profile_lines[side] += a->outcome[o];
         if (thaw_outcome_bad((enum thaw_outcome)o)) p->ledger.profile_bad[side] += a->outcome[o];
     }
+    if (p->ledger.profile_bad[side] > 0)
+        thaw_log_warn(p->log, "%s: %" PRId64 " bad lines, see the quarantine", cfg->attributes[side],
+                      p->ledger.profile_bad[side]);
     for (int32_t k = 0; k < p->own_parts && !code; k++) code = add_ids(p, side, k, err);
     return thaw_comm_agree(p->comm, code, err);
 }

@@ -43,8 +43,8 @@ static int threads_new(struct sweep *w, struct thaw_err *err) {
     for (int t = 0; !code && t < w->nthreads; t++) {
         code = thaw_als_work_new(&w->thread[t].work, w->s->config, err);
         if (!code && w->direct)
-            code =
-                thaw_alloc(&w->thread[t].index, (size_t)w->b->max_rows, sizeof(uint32_t), "row indices", err);
+            code = thaw_alloc(&w->thread[t].index, (size_t)w->b->most_of_row, sizeof(uint32_t), "row indices",
+                              err);
         if (!code) thaw_als_begin(w->thread[t].work, w->s);
     }
     return code;
@@ -61,12 +61,12 @@ static void sweep_clear(struct sweep *w) {
 }
 
 static int sweep_begin(struct sweep *w, struct thaw_err *err) {
-    const size_t max_rows = (size_t)w->b->max_rows;
+    const size_t n = (size_t)w->b->most_rows;
     int code = threads_new(w, err);
     if (w->direct)
         w->table = (float *)(uintptr_t)w->other; // read only
-    else if (!code && !(code = thaw_alloc(&w->wanted, max_rows, sizeof *w->wanted, "wanted rows", err)))
-        code = thaw_alloc(&w->table, max_rows * w->d, sizeof(float), "opposite rows", err);
+    else if (!code && !(code = thaw_alloc(&w->wanted, n, sizeof *w->wanted, "wanted rows", err)))
+        code = thaw_alloc(&w->table, n * w->d, sizeof(float), "opposite rows", err);
     return thaw_comm_agree(w->c, code, err);
 }
 

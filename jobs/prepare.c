@@ -86,9 +86,9 @@ static const struct thaw_opt options_table[] = {
            "Events that are not above zero, such as returns: merge takes them into the sum and leaves out "
            "pairs that end up "
            "not above zero, skip leaves out the lines, keep keeps pairs of any value."),
-    OPTION(INT, "min-user", min_user, "N", "1", 0, 0x1p50,
+    OPTION(INT, "min-user", min_user, "N", "1", 0, 1e15,
            "Drop users with fewer interactions, again and again."),
-    OPTION(INT, "min-item", min_item, "N", "1", 0, 0x1p50,
+    OPTION(INT, "min-item", min_item, "N", "1", 0, 1e15,
            "Drop items with fewer interactions, again and again."),
     OPTION(REAL, "max-bad-fraction", max_bad_fraction, "F", "0.01", 0, 1,
            "Stop when more lines than this are bad. They are all in DIR/quarantine.tsv."),

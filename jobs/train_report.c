@@ -32,7 +32,10 @@ static void plan_memory(const struct thaw_training *t, const struct thaw_plan pl
         mem[MEM_FACTORS] += 4 * d * rows + (s == THAW_ITEMS ? 8 * rows : 0);
     }
     mem[MEM_INTERACTIONS] += (int64_t)(8 * t->als.holdout * (double)own_nnz(side[0], &plan[0], rank));
-    mem[MEM_EXCHANGE] = thaw_comm_size(t->c) > 1 ? t->o->exchange_bytes : 4 * threads * at_hand;
+    const int64_t users = thaw_plan_rows(&plan[THAW_USERS]), items = thaw_plan_rows(&plan[THAW_ITEMS]);
+    const int64_t most = users > items ? users : items, rows = most < at_hand ? most : at_hand;
+    mem[MEM_EXCHANGE] = thaw_comm_size(t->c) > 1 ? rows * (4 * d + 8) + thaw_fit_budget(t->o->exchange_bytes)
+                                                 : 4 * threads * rows;
     mem[MEM_SOLVERS] = threads * (int64_t)(32 * d * d + 4 * THAW_ALS_PANEL * (d + 16) + (512 << 10));
 }
 
@@ -52,13 +55,13 @@ int thaw_train_print_plan(struct thaw_training *t, struct thaw_err *err) {
             if (n > largest) largest = n;
         }
     for (int i = 0; i <= MEM_KINDS; i++) thaw_human_bytes(bytes[i], mem[i]);
-    thaw_log_note(t->ctx->log,
-                  "plan: %d ranks x %d threads; %s users, %s items, %s interactions in %d parts (largest %s)",
-                  thaw_comm_size(t->c), t->ctx->threads,
-                  thaw_human_count(text[0], thaw_plan_rows(&plan[THAW_USERS])),
-                  thaw_human_count(text[1], thaw_plan_rows(&plan[THAW_ITEMS])),
-                  thaw_human_count(text[2], t->dataset->manifest->interactions), (int)plan[0].nparts,
-                  thaw_human_count(text[3], largest));
+    thaw_log_note(
+        t->ctx->log,
+        "plan: ranks x threads %d x %d; %s users, %s items, %s interactions in %d parts (largest %s)",
+        thaw_comm_size(t->c), t->ctx->threads, thaw_human_count(text[0], thaw_plan_rows(&plan[THAW_USERS])),
+        thaw_human_count(text[1], thaw_plan_rows(&plan[THAW_ITEMS])),
+        thaw_human_count(text[2], t->dataset->manifest->interactions), (int)plan[0].nparts,
+        thaw_human_count(text[3], largest));
     thaw_log_note(t->ctx->log,
                   "plan: at most %s a rank: interactions %s, factors %s, exchange %s, solvers %s",
                   bytes[MEM_KINDS], bytes[0], bytes[1], bytes[2], bytes[3]);

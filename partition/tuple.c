@@ -87,23 +87,24 @@ static void comparison_sort(struct thaw_tuple *t, int64_t n) {
     intro_sort(t, n, depth);
 }
 
-// The key tuples differ in, a or else b, and its smallest value and range (0: all pairs are equal).
-static uint64_t key_range(const struct thaw_tuple *t, int64_t n, bool *by_b, uint64_t *smallest) {
-    uint64_t low[2] = {t[0].a, t[0].b}, high[2] = {t[0].a, t[0].b};
+static inline uint64_t key_of(const struct thaw_tuple *t, bool by_b) {
+    return by_b ? t->b : t->a;
+}
+
+// The smallest key and the range of keys.
+static uint64_t key_range(const struct thaw_tuple *t, int64_t n, bool by_b, uint64_t *smallest) {
+    uint64_t low = key_of(t, by_b), high = low;
     for (int64_t i = 1; i < n; i++) {
-        uint64_t a = t[i].a, b = t[i].b;
-        if (a < low[0]) low[0] = a;
-        if (a > high[0]) high[0] = a;
-        if (b < low[1]) low[1] = b;
-        if (b > high[1]) high[1] = b;
+        uint64_t key = key_of(&t[i], by_b);
+        low = key < low ? key : low;
+        high = key > high ? key : high;
     }
-    *by_b = low[0] == high[0];
-    *smallest = low[*by_b];
-    return high[*by_b] - low[*by_b];
+    *smallest = low;
+    return high - low;
 }
 
 static inline size_t flag_of(const struct thaw_tuple *t, bool by_b, uint64_t smallest, int shift) {
-    return (size_t)(((by_b ? t->b : t->a) - smallest) >> shift);
+    return (size_t)((key_of(t, by_b) - smallest) >> shift);
 }
 
 // Radix sort in place, the leading bits in which keys differ first: each tuple is swapped to where its bucket
@@ -112,12 +113,13 @@ static inline size_t flag_of(const struct thaw_tuple *t, bool by_b, uint64_t sma
 static void flag_sort(struct thaw_tuple *t, int64_t n) {
     int64_t next[1 << FLAG_BITS], end[1 << FLAG_BITS], total = 0;
     uint64_t smallest;
-    bool by_b;
+    bool by_b = false;
     if (n < FLAG_LEAST) {
         comparison_sort(t, n);
         return;
     }
-    uint64_t range = key_range(t, n, &by_b, &smallest);
+    uint64_t range = key_range(t, n, by_b, &smallest);
+    if (range == 0) range = key_range(t, n, by_b = true, &smallest);
     if (range == 0) { // only times and values differ
         comparison_sort(t, n);
         return;

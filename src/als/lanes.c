@@ -5,19 +5,12 @@
 // mean the same kind of CPU.
 #include "als/work.h"
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) &&     \
-    !defined(__SANITIZE_THREAD__)
-#define CLONES __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
-#else
-#define CLONES
-#endif
-
 typedef float v8 __attribute__((vector_size(32), aligned(4), may_alias));
 
 #define LOAD(p) (*(const v8 *)(p))
 #define FOLD(v) ((((v)[0] + (v)[4]) + ((v)[2] + (v)[6])) + (((v)[1] + (v)[5]) + ((v)[3] + (v)[7])))
 
-CLONES void thaw_als_dots(const float *tile, int dp, const float *p, float t[THAW_ALS_TILE]) {
+THAW_ALS_CLONES void thaw_als_dots(const float *tile, int dp, const float *p, float t[THAW_ALS_TILE]) {
     for (int i = 0; i < THAW_ALS_TILE; i += 4) { // four rows at once: eight independent chains
         const float *y = tile + (ptrdiff_t)i * dp;
         v8 a[4] = {{0}}, b[4] = {{0}};
@@ -35,7 +28,7 @@ CLONES void thaw_als_dots(const float *tile, int dp, const float *p, float t[THA
     }
 }
 
-CLONES void thaw_als_axpys(const float *tile, int dp, const float t[THAW_ALS_TILE], float *out) {
+THAW_ALS_CLONES void thaw_als_axpys(const float *tile, int dp, const float t[THAW_ALS_TILE], float *out) {
     for (int j = 0; j < dp; j += THAW_ALS_LANES) {
         v8 a = LOAD(out + j), b = LOAD(out + j + 8), c = {0},
            d = {0}; // two chains per column hide the latency
@@ -51,7 +44,7 @@ CLONES void thaw_als_axpys(const float *tile, int dp, const float t[THAW_ALS_TIL
     }
 }
 
-CLONES void thaw_als_squares(const float *tile, int dp, const float t[THAW_ALS_TILE], float *out) {
+THAW_ALS_CLONES void thaw_als_squares(const float *tile, int dp, const float t[THAW_ALS_TILE], float *out) {
     for (int j = 0; j < dp; j += 8) {
         v8 a = LOAD(out + j);
         for (int i = 0; i < THAW_ALS_TILE; i++) {
@@ -62,7 +55,7 @@ CLONES void thaw_als_squares(const float *tile, int dp, const float t[THAW_ALS_T
     }
 }
 
-CLONES float thaw_als_dot(const float *a, const float *b, int n) {
+THAW_ALS_CLONES float thaw_als_dot(const float *a, const float *b, int n) {
     v8 s = {0}, t = {0};
     int j = 0;
     for (; j + THAW_ALS_LANES <= n; j += THAW_ALS_LANES) {

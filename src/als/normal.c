@@ -26,8 +26,8 @@ void thaw_als_normal_begin(struct thaw_als_work *w, const struct thaw_als_sweep 
     for (size_t i = 0; i < d; i++) w->a[i * d + i] += thaw_als_lambda(s, n);
 }
 
-static void gather(struct thaw_als_work *w, const struct thaw_als_sweep *s, const float *table,
-                   const uint32_t *index, const float *r, int n) {
+THAW_ALS_CLONES static void gather(struct thaw_als_work *w, const struct thaw_als_sweep *s,
+                                   const float *table, const uint32_t *index, const float *r, int n) {
     const int k = w->k, d = w->d;
     double *b = w->b;
     for (int i = 0; i < n; i++) {
@@ -47,16 +47,18 @@ static void gather(struct thaw_als_work *w, const struct thaw_als_sweep *s, cons
     }
 }
 
+// Upper triangle of a (d x d) += p (rows of dp).
+THAW_ALS_CLONES static void add_upper(double *a, const float *p, int d, int dp) {
+    for (int i = 0; i < d; i++)
+        for (int j = i; j < d; j++) a[(ptrdiff_t)i * d + j] += p[(ptrdiff_t)i * dp + j];
+}
+
 static void add_panel(struct thaw_als_work *w, const struct thaw_als_sweep *s, const float *table,
                       const uint32_t *index, const float *r, int n) {
     const int d = w->d, dp = w->dp;
     gather(w, s, table, index, r, n);
     cblas_ssyrk(CblasRowMajor, CblasUpper, CblasTrans, d, n, 1, w->panel, dp, 0, w->product, dp);
-    for (int i = 0; i < d; i++) {
-        double *a = w->a + (ptrdiff_t)i * d;
-        const float *p = w->product + (ptrdiff_t)i * dp;
-        for (int j = i; j < d; j++) a[j] += p[j];
-    }
+    add_upper(w->a, w->product, d, dp);
 }
 
 void thaw_als_normal_add(struct thaw_als_work *w, const struct thaw_als_sweep *s, const float *table,
@@ -70,9 +72,10 @@ int thaw_als_normal_end(struct thaw_als_work *w, float *x, struct thaw_err *err)
     int info = 0;
     dpotrf_("L", &d, w->a, &d, &info, 1); // row-major upper is column-major lower
     if (info)
-        return thaw_fail(err, THAW_EDIVERGED,
-                         "its normal matrix is not positive definite (pivot %d): raise --regularization",
-                         info);
+        return thaw_fail(
+            err, THAW_EDIVERGED,
+            "its normal matrix is not positive definite (pivot %d): raise --regularization or lower --alpha",
+            info);
     dpotrs_("L", &d, &one, w->a, &d, w->b, &d, &info, 1);
     for (int j = 0; j < d; j++) {
         x[j] = (float)w->b[j];

@@ -49,6 +49,15 @@ static inline void thaw_als_terms(const struct thaw_als_config *f, float r, cons
     }
 }
 
+// Compile a function for wider vector units as well, chosen by the loader. Levels, not arch=<cpu>: those
+// match one model only.
+#if defined(__x86_64__) && __GNUC__ >= 12 && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) &&        \
+    !defined(__SANITIZE_THREAD__)
+#define THAW_ALS_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define THAW_ALS_CLONES
+#endif
+
 // ---- Vector loops. Lengths marked dp are multiples of THAW_ALS_LANES on 64-byte aligned rows. ----
 enum { THAW_ALS_LANES = 16, THAW_ALS_TILE = 16 };
 

@@ -281,6 +281,15 @@ def fold_in(als, y, gramian, rows, r):
     return np.linalg.solve(als["unobserved_weight"] * gramian + lam * np.eye(k) + z.T @ (w[:, None] * z), z.T @ c)
 
 
+def check_export(tables, ids, vectors):
+    """The text of every number reads back as the same float."""
+    for side in ("users", "items"):
+        out = subprocess.run(["thaw-lookup", "export", tables, "--kind", side], check=True, capture_output=True).stdout
+        rows = list(csv.reader(out.decode().splitlines()))[1:]
+        assert [r[0].encode() for r in rows] == ids[side]
+        assert np.array_equal(np.array([r[1:] for r in rows]).astype(np.float32), vectors[side])
+
+
 def check_held_out(als, shards, vectors, gramian):
     """Held-out users of a finished model are fold-ins of all they did; with a hold-out of a fifth, about that many."""
     y, row, same = vectors["items"].astype(np.float64), 0, 0
@@ -350,6 +359,7 @@ def main():
     assert not _xxh3 or (m["dataset_digest"], m["model_digest"]) == (dataset_digest, model_digest)
     assert m["als"] == trained["als"] and m["interactions"] == dataset["interactions"]
     gramian = check_tables(version, m, ids, shards, vectors)
+    check_export(tables, ids, vectors)
     check_held_out(m["als"], shards, vectors, gramian)
     check_lookups(tables, m, ids, shards, vectors, gramian)
     print(f"{len(ids['users'])} users, {len(ids['items'])} items, {dataset['interactions']} interactions: all as specified")

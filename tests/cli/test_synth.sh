@@ -71,4 +71,12 @@ expect 64 cold-fraction mpirun -n 2 --bind-to none thaw synth --out none --users
 touch file
 expect 64 file thaw synth --out file "${common[@]}"
 expect 74 partial mpirun -n 2 --bind-to none thaw synth --out /proc/nowhere "${common[@]}"
+# One rank cannot write (a limit on file sizes stands for a full disk): one message, nothing left.
+cat >limited <<'L'
+trap '' XFSZ
+[ "${OMPI_COMM_WORLD_RANK:-0}" != 1 ] || ulimit -f 16384
+exec "$@"
+L
+expect 74 'rank 1 of 2' mpirun -n 2 --bind-to none bash limited thaw synth --out none --users 3000 --interactions 1200000 --files 2 \
+    --cold-fraction 0 --quiet
 [ -z "$(find . -name '*.partial' -o -name '*.tmp' -o -name none)" ] || fail "left behind: $(ls)"

@@ -91,9 +91,13 @@ void thaw_sink_f64(struct thaw_sink *s, double x) {
     thaw_sink_bytes(s, text, (size_t)snprintf(text, sizeof text, "%.6f", x));
 }
 
-void thaw_sink_f32(struct thaw_sink *s, float x) {
-    if (s->n + ROOM > BUFFER) flush(s);
-    s->n += thaw_format_f32(s->buffer + s->n, x);
+void thaw_sink_f32s(struct thaw_sink *s, const float *x, int n, char between) {
+    for (int i = 0; i < n; i++) {
+        if (s->n + ROOM > BUFFER) flush(s);
+        s->n += thaw_format_f32(s->buffer + s->n, x[i]);
+        s->buffer[s->n++] = between;
+    }
+    s->n -= n > 0; // a number was just put: it cannot have been flushed
 }
 
 // ---- Ids ----

@@ -30,8 +30,9 @@ void thaw_sink_text(struct thaw_sink *s, const char *text);
 void thaw_sink_char(struct thaw_sink *s, char c);
 void thaw_sink_i64(struct thaw_sink *s, int64_t x);
 void thaw_sink_f64(struct thaw_sink *s, double x); // 6 decimals
-// The shortest decimal that reads back as x: see thaw_format_f32.
-void thaw_sink_f32(struct thaw_sink *s, float x);
+// n numbers with `between` between them, each with the fewest digits that read back as the same float
+// (base/decimal.h).
+void thaw_sink_f32s(struct thaw_sink *s, const float *x, int n, char between);
 // An id: control bytes as \xHH; quoted where CSV needs it; as a JSON string with its quotes.
 void thaw_sink_id(struct thaw_sink *s, const char *id, size_t n);
 void thaw_sink_csv(struct thaw_sink *s, const char *id, size_t n);

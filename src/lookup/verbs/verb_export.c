@@ -58,10 +58,8 @@ static void export_csv(struct thaw_session *s, enum thaw_side side, int64_t nrow
         const char *id = thaw_lookup_id(s->l, side, row, &n);
         const float *x = thaw_lookup_vector(s->l, side, row);
         thaw_sink_csv(o, id, n);
-        for (int j = 0; j < s->info.columns; j++) {
-            thaw_sink_char(o, ',');
-            thaw_sink_f32(o, x[j]);
-        }
+        thaw_sink_char(o, ',');
+        thaw_sink_f32s(o, x, s->info.columns, ',');
         thaw_sink_char(o, '\n');
     }
 }
@@ -94,10 +92,8 @@ static void export_word2vec(struct thaw_session *s, enum thaw_side side, int64_t
             clean = clean && !space;
         }
         changed += !clean;
-        for (int j = 0; j < s->info.factors; j++) {
-            thaw_sink_char(o, ' ');
-            thaw_sink_f32(o, x[j]);
-        }
+        thaw_sink_char(o, ' ');
+        thaw_sink_f32s(o, x, s->info.factors, ' ');
         thaw_sink_char(o, '\n');
     }
     if (changed) fprintf(stderr, "thaw-lookup: %" PRId64 " ids have white space, written as '_'\n", changed);

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BATCH = 32 };
+enum { BATCH = 32, HITS_MAX = 1 << 20 };
 
 struct options {
     struct thaw_list users, history, strengths;
@@ -60,7 +60,8 @@ static const struct thaw_opt opts[] = {
 
 // Users waiting to be scored together.
 struct batch {
-    int n;
+    int n, room;      // users in it; at most
+    int k;            // hits of each: as many as asked for and there are items
     char *who[BATCH]; // owned; NULL: a history
     float *x;         // BATCH x columns
     int64_t *exclude[BATCH], nexclude[BATCH];
@@ -69,8 +70,12 @@ struct batch {
 };
 
 static int batch_new(struct batch *b, const struct thaw_session *s, int64_t k, struct thaw_err *err) {
-    int code = thaw_alloc(&b->x, BATCH * (size_t)s->info.columns, sizeof *b->x, "users' vectors", err);
-    return code ? code : thaw_alloc(&b->hits, BATCH * (size_t)k, sizeof *b->hits, "recommendations", err);
+    b->k = (int)(k > s->info.items && s->info.items > 0 ? s->info.items : k);
+    b->room = b->k > HITS_MAX ? 1 : HITS_MAX / b->k < BATCH ? HITS_MAX / b->k : BATCH;
+    int code =
+        thaw_alloc(&b->x, (size_t)b->room * (size_t)s->info.columns, sizeof *b->x, "users' vectors", err);
+    if (code) return code;
+    return thaw_alloc(&b->hits, (size_t)b->room * (size_t)b->k, sizeof *b->hits, "recommendations", err);
 }
 
 static void batch_empty(struct batch *b) {
@@ -88,12 +93,12 @@ static int batch_answer(struct batch *b, struct thaw_session *s, const struct op
                         struct thaw_err *err) {
     if (b->n == 0) return THAW_OK;
     int64_t none[BATCH] = {0};
-    int code = thaw_lookup_recommend_batch(s->l, b->x, b->n, (int)o->k, (const int64_t *const *)b->exclude,
+    int code = thaw_lookup_recommend_batch(s->l, b->x, b->n, b->k, (const int64_t *const *)b->exclude,
                                            o->with_seen ? none : b->nexclude, (int)o->threads, b->hits,
                                            b->nhits, err);
     for (int i = 0; !code && i < b->n; i++)
         thaw_print_hits(s, o->format, "user", b->who[i], b->who[i] ? strlen(b->who[i]) : 0,
-                        b->hits + (int64_t)i * o->k, b->nhits[i]);
+                        b->hits + (int64_t)i * b->k, b->nhits[i]);
     batch_empty(b);
     return code;
 }
@@ -134,7 +139,7 @@ static int run_users(struct batch *b, struct thaw_session *s, const struct optio
     int code = thaw_ids_open(&ids, &o->users, "--user ID..., --history ID,...", err);
     while (!code && thaw_ids_next(&ids, &id, &n)) {
         code = add_user(b, s, id, n, err);
-        if (!code && b->n == BATCH) code = batch_answer(b, s, o, err);
+        if (!code && b->n == b->room) code = batch_answer(b, s, o, err);
     }
     thaw_ids_close(&ids);
     return code;

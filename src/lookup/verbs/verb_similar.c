@@ -46,13 +46,14 @@ static int run(const void *options, const struct thaw_list *operands, struct tha
     size_t n;
     int code = thaw_session_open(&s, operands, NULL, err);
     if (!code) code = thaw_ids_open(&ids, &o->items, "--item ID...", err);
-    if (!code) code = thaw_alloc(&hits, (size_t)o->k, sizeof *hits, "similar items", err);
+    const int k = (int)(o->k > s.info.items && s.info.items > 0 ? s.info.items : o->k);
+    if (!code) code = thaw_alloc(&hits, (size_t)k, sizeof *hits, "similar items", err);
     if (!code && o->format == THAW_CSV) thaw_sink_text(&s.out, "item,rank,similar,cosine\n");
     while (!code && thaw_ids_next(&ids, &id, &n)) {
         int nhits;
         const int64_t item = thaw_session_find(&s, THAW_ITEMS, id, n);
         if (item < 0) continue;
-        code = thaw_lookup_similar(s.l, item, (int)o->k, (int)o->threads, hits, &nhits, err);
+        code = thaw_lookup_similar(s.l, item, k, (int)o->threads, hits, &nhits, err);
         if (!code) thaw_print_hits(&s, o->format, "item", id, n, hits, nhits);
     }
     free(hits);

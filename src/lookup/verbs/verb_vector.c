@@ -43,6 +43,12 @@ static const struct thaw_opt opts[] = {
              "where the id is unknown."},
 };
 
+static bool all_finite(const float *x, int n) {
+    for (int j = 0; j < n; j++)
+        if (!isfinite(x[j])) return false;
+    return true;
+}
+
 void thaw_print_vector(struct thaw_sink *o, int format, enum thaw_side side, const char *id, size_t n,
                        const float *x, int columns) {
     const char between = format == THAW_TEXT ? '\t' : ',';
@@ -55,12 +61,17 @@ void thaw_print_vector(struct thaw_sink *o, int format, enum thaw_side side, con
     } else {
         thaw_sink_id(o, id, n);
     }
-    for (int j = 0; j < columns; j++) {
-        if (j > 0 || format != THAW_JSONL) thaw_sink_char(o, between);
-        if (format == THAW_JSONL && !isfinite(x[j]))
-            thaw_sink_text(o, "null");
-        else
-            thaw_sink_f32(o, x[j]);
+    if (format != THAW_JSONL) thaw_sink_char(o, between);
+    if (format != THAW_JSONL || all_finite(x, columns)) {
+        thaw_sink_f32s(o, x, columns, between);
+    } else { // JSON has no word for what is not finite
+        for (int j = 0; j < columns; j++) {
+            if (j > 0) thaw_sink_char(o, between);
+            if (isfinite(x[j]))
+                thaw_sink_f32s(o, x + j, 1, between);
+            else
+                thaw_sink_text(o, "null");
+        }
     }
     thaw_sink_text(o, format == THAW_JSONL ? "]}\n" : "\n");
 }
