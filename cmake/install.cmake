@@ -20,6 +20,8 @@ set(exports ${CMAKE_SOURCE_DIR}/cmake/thaw-lookup.map)
 target_link_options(lookup_shared PRIVATE -Wl,--as-needed -Wl,--version-script=${exports})
 if(THAW_SANITIZE)
   target_link_options(lookup_shared PRIVATE -fsanitize=${THAW_SANITIZE})
+else() # a module missing above is found here, not by who links the library
+  target_link_options(lookup_shared PRIVATE -Wl,--no-undefined)
 endif()
 set_target_properties(lookup_shared PROPERTIES OUTPUT_NAME thaw-lookup EXPORT_NAME thaw-lookup LINKER_LANGUAGE C
                       LINK_DEPENDS ${exports} VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})

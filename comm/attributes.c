@@ -84,7 +84,6 @@ int thaw_attributes_pass(struct thaw_attributes_walk *w, struct thaw_shuffle *s,
 static void fill_defaults(struct thaw_attributes_config *c) {
     if (c->text_buckets <= 0) c->text_buckets = THAW_TEXT_BUCKETS;
     if (c->max_categories <= 0) c->max_categories = 100000;
-    if (c->min_count <= 0) c->min_count = 1;
     if (c->unit_bytes <= 0) c->unit_bytes = UNIT_BYTES;
     if (c->budget_bytes <= 0) c->budget_bytes = 64 << 20;
 }

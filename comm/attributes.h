@@ -24,7 +24,6 @@ struct thaw_attributes_config {
     int32_t nparts;
     int64_t text_buckets;         // 0: THAW_TEXT_BUCKETS
     int64_t max_categories;       // columns of one attribute at most; 0: 100000
-    int64_t min_count;            // values seen less often have no column; 0: 1
     int64_t unit_bytes;           // 0: 4 MiB
     int64_t budget_bytes;         // exchange buffers; 0: 64 MiB
     struct thaw_spill_pool *pool; // where rows wait; borrowed, must outlive the handle

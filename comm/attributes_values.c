@@ -182,7 +182,7 @@ static void find_cut(const struct count *c, int64_t *low, int64_t *work) {
     int64_t *high = work, *middle = work + n, *above = work + 2 * n,
             most = c->a->state->config.max_categories;
     bool open = true;
-    for (size_t i = 0; i < n; i++) low[i] = high[i] = c->a->state->config.min_count;
+    for (size_t i = 0; i < n; i++) low[i] = high[i] = 1;
     for (int64_t i = 0; i < c->owned.n; i++) {
         const struct value *v = &c->owned.value[i];
         if (v->count >= high[v->attribute]) high[v->attribute] = v->count + 1;

@@ -247,7 +247,7 @@ static int64_t place_pieces(struct thaw_comm *c, int64_t nbytes[THAW_BADLINES_IN
 int thaw_badlines_write(struct thaw_badlines *q, struct thaw_comm *c, struct thaw_log *log, const char *dir,
                         const char *name, struct thaw_err *err) {
     char path[THAW_PATH_MAX], temporary[THAW_PATH_MAX];
-    bool first = thaw_comm_rank(c) == 0;
+    bool first = thaw_comm_rank(c) == 0, made = false;
     struct walk *w = NULL;
     int64_t at[THAW_BADLINES_INPUTS] = {0};
     int code = number_units(q, c, err);
@@ -262,6 +262,7 @@ int thaw_badlines_write(struct thaw_badlines *q, struct thaw_comm *c, struct tha
     if ((code = thaw_comm_agree(c, code, err))) goto done;
     int64_t total = place_pieces(c, at);
     if (first) code = begin_file(path, temporary, total, err);
+    made = first && !code && total > 0;
     if ((code = thaw_comm_agree(c, code, err)) || total == 0) goto done;
     code = thaw_comm_agree(c, write_pieces(q, w, temporary, at, err), err);
     if (code) goto done;
@@ -270,6 +271,7 @@ int thaw_badlines_write(struct thaw_badlines *q, struct thaw_comm *c, struct tha
     if (first && !code) code = thaw_dir_sync(dir, err);
     if (!(code = thaw_comm_agree(c, code, err))) code = show_first(q, w, c, log, err);
 done:
+    if (code && made) unlink(temporary);
     free(w);
     return code;
 }

@@ -48,6 +48,12 @@ static int clear_files(const char *dir, bool all, struct thaw_err *err) {
     return code ? code : thaw_dir_sync(dir, err);
 }
 
+// Told before hours of reading, not after.
+static int check_writable(const char *dir, struct thaw_err *err) {
+    if (access(dir, W_OK | X_OK) == 0) return THAW_OK;
+    return thaw_fail_errno(err, THAW_EIO, "%s: cannot write to this folder", dir);
+}
+
 static int begin(const char *dir, bool force, bool *made, struct thaw_err *err) {
     char manifest[THAW_PATH_MAX];
     int code = thaw_path_join(manifest, dir, "manifest.pb", err);
@@ -55,9 +61,11 @@ static int begin(const char *dir, bool force, bool *made, struct thaw_err *err) 
     *made = !thaw_path_exists(dir);
     if (!thaw_path_exists(manifest)) {
         code = thaw_dir_make(dir, err);
+        if (!code) code = check_writable(dir, err);
         return code || *made ? code : clear_files(dir, true, err);
     }
-    if (force) return THAW_OK; // the old dataset stays until the new one is ready to be written
+    if (force)
+        return check_writable(dir, err); // the old dataset stays until the new one is ready to be written
     return thaw_fail(err, THAW_EUSAGE,
                      "%s holds a dataset already: give another --out, or --force to replace it", dir);
 }
@@ -98,6 +106,10 @@ void thaw_prep_each_count(const struct thaw_prep *p,
         each(user, name, l->profile_lines[side]);
         snprintf(name, sizeof name, "%s-attribute-lines-bad", thaw_side_name[side]);
         each(user, name, l->profile_bad[side]);
+        snprintf(name, sizeof name, "%s-attribute-lines-skipped", thaw_side_name[side]);
+        each(user, name, l->profile_skipped[side]);
+        snprintf(name, sizeof name, "%s-attribute-lines-replaced", thaw_side_name[side]);
+        each(user, name, l->profile_replaced[side]);
         snprintf(name, sizeof name, "%s-without-interactions", thaw_side_name[side]);
         each(user, name, p->totals.attribute_only[side]);
     }

@@ -120,22 +120,44 @@ static int note_file(struct thaw_prep *p, const char *name, struct thaw_file_inf
     return THAW_OK;
 }
 
-// p->work[0..n), sorted, and e->set as the arrays of a shard.
-static void fill_arrays(struct emit *e, int side, int64_t n) {
-    const struct thaw_prep *p = e->p;
-    size_t width = (size_t)p->id_width[side];
+static void fill_ids(struct emit *e, int side) {
+    size_t width = (size_t)e->p->id_width[side];
     memset(e->ids, 0, (size_t)e->set.n * width);
-    memset(e->indptr, 0, (size_t)(e->set.n + 1) * sizeof *e->indptr);
     for (int64_t i = 0; i < e->set.n; i++)
         memcpy(e->ids + (size_t)i * width, e->set.id[i].id, e->set.id[i].n);
-    for (int64_t i = 0; i < n; i++) {
-        const struct thaw_tuple *t = &p->work[i];
-        e->indptr[(uint32_t)t->a + 1]++;
-        e->indices[i] = (int64_t)t->b;
-        e->values[i] = t->value;
-        if (p->has_time) e->times[i] = t->time;
+}
+
+static void put_pair(struct emit *e, int64_t at, const struct thaw_tuple *t) {
+    e->indices[at] = (int64_t)t->b;
+    e->values[at] = t->value;
+    if (e->times) e->times[at] = t->time;
+}
+
+// p->work[0..n) as the arrays of a shard, by row (the low half of a); inside a row in the order they come.
+static void fill_rows(struct emit *e, int64_t n) {
+    const struct thaw_tuple *work = e->p->work;
+    memset(e->indptr, 0, (size_t)(e->set.n + 1) * sizeof *e->indptr);
+    for (int64_t i = 0; i < n; i++) e->indptr[(uint32_t)work[i].a + 1]++;
+    for (int64_t r = 0; r < e->set.n; r++) e->indptr[r + 1] += e->indptr[r];
+    for (int64_t i = 0; i < n; i++) put_pair(e, e->indptr[(uint32_t)work[i].a]++, &work[i]);
+    memmove(e->indptr + 1, e->indptr, (size_t)e->set.n * sizeof *e->indptr); // each one is at its row's end
+    e->indptr[0] = 0;
+}
+
+// Rows whose indices do not rise are sorted, in p->work, which is free by now. One rank sends them in order,
+// several do so by turns.
+static void sort_rows(struct emit *e) {
+    struct thaw_tuple *work = e->p->work;
+    for (int64_t r = 0; r < e->set.n; r++) {
+        int64_t begin = e->indptr[r], end = e->indptr[r + 1], at = begin + 1;
+        while (at < end && e->indices[at - 1] < e->indices[at]) at++;
+        if (at >= end) continue;
+        for (int64_t i = begin; i < end; i++)
+            work[i - begin] =
+                (struct thaw_tuple){0, (uint64_t)e->indices[i], e->times ? e->times[i] : 0, e->values[i]};
+        thaw_tuple_sort(work, end - begin);
+        for (int64_t i = begin; i < end; i++) put_pair(e, i, &work[i - begin]);
     }
-    for (int64_t i = 0; i < e->set.n; i++) e->indptr[i + 1] += e->indptr[i];
 }
 
 static int write_part(struct emit *e, int side, int32_t k, int64_t n, struct thaw_err *err) {
@@ -147,9 +169,8 @@ static int write_part(struct emit *e, int side, int32_t k, int64_t n, struct tha
     if (n != p->part_nnz[side][part] || e->set.n != p->part_rows[side][part])
         return thaw_fail(err, THAW_EBUG, "%s part %" PRId32 ": rows and interactions do not add up",
                          thaw_side_name[side], part);
-    thaw_tuple_sort(p->work, n);
-    fill_arrays(e, side, n);
     int code = THAW_OK;
+    fill_ids(e, side);
     if (p->attributes[side])
         code =
             thaw_attributes_rows(p->attributes[side], part, e->ids, e->set.n, p->id_width[side], &csr, err);
@@ -186,38 +207,49 @@ static int load_user_part(struct emit *e, int32_t k, int64_t *n, int64_t *ndisti
     return code;
 }
 
-// Turn one pair of hashes into rows, and send it to the item's owner. Pairs come by user: *user and *row are
-// the last one.
-static int resolve(struct emit *e, struct thaw_tuple *t, int64_t first_user, uint64_t *user, int64_t *row,
-                   struct thaw_err *err) {
+// Pairs of hashes, by user, become pairs of a row and an item's key, in the order of both, as arrays.
+static int resolve(struct emit *e, int64_t n, struct thaw_err *err) {
     struct thaw_prep *p = e->p;
-    int32_t part = thaw_hash_part(t->b, p->nparts);
-    int64_t item = *thaw_tally_find(&p->local, t->b);
-    if (t->a != *user || *row < 0) {
-        const int64_t *found = thaw_tally_find(&e->users, t->a);
-        *user = t->a;
-        *row = found ? *found : -1;
+    for (int64_t i = 0, end; i < n; i = end) {
+        const int64_t *row = thaw_tally_find(&e->users, p->work[i].a);
+        uint64_t user = p->work[i].a;
+        if (!row) return thaw_fail(err, THAW_EBUG, "an interaction of a user without a row");
+        for (end = i; end < n && p->work[end].a == user; end++) {
+            struct thaw_tuple *t = &p->work[end];
+            if (end + THAW_TALLY_AHEAD < n) thaw_tally_prefetch(&p->local, t[THAW_TALLY_AHEAD].b);
+            int64_t item = *thaw_tally_find(&p->local, t->b);
+            if (item < 0) return thaw_fail(err, THAW_EBUG, "an interaction of an item without a row");
+            t->a = (uint64_t)*row;
+            t->b = item_key(thaw_hash_part(t->b, p->nparts), item);
+        }
+        thaw_tuple_sort(p->work + i, end - i);
     }
-    if (item < 0 || *row < 0)
-        return thaw_fail(err, THAW_EBUG, "an interaction of a user or item without a row");
-    struct thaw_tuple to_item = {item_key(part, item), (uint64_t)(first_user + *row), t->time, t->value};
-    t->a = (uint64_t)*row;
-    t->b = (uint64_t)(p->first_row[THAW_ITEMS][part] + item);
-    if (p->owner[part] == thaw_comm_rank(p->comm)) return keep_pair(p, &to_item, err);
-    thaw_shuffle_put(e->out, p->owner[part], &to_item, sizeof to_item);
+    fill_rows(e, n);
     return THAW_OK;
 }
 
-// Collective.
-static int send_pairs(struct emit *e, int32_t k, int64_t n, struct thaw_err *err) {
+// Tell an item's owner about a pair; the item's key becomes its row.
+static int send_pair(struct emit *e, int64_t i, int64_t user_row, struct thaw_err *err) {
     struct thaw_prep *p = e->p;
-    int64_t i = 0, first = k < p->own_parts ? p->first_row[THAW_USERS][p->first_part + k] : 0, row = -1;
-    uint64_t user = 0;
-    int code = THAW_OK;
+    uint64_t key = (uint64_t)e->indices[i];
+    int32_t part = (int32_t)(key >> 32);
+    struct thaw_tuple t = {key, (uint64_t)user_row, e->times ? e->times[i] : 0, e->values[i]};
+    e->indices[i] = p->first_row[THAW_ITEMS][part] + (uint32_t)key;
+    if (p->owner[part] == thaw_comm_rank(p->comm)) return keep_pair(p, &t, err);
+    thaw_shuffle_put(e->out, p->owner[part], &t, sizeof t);
+    return THAW_OK;
+}
+
+// Collective. Pairs go out by rising user row.
+static int send_pairs(struct emit *e, int32_t k, int64_t n, int code, struct thaw_err *err) {
+    struct thaw_prep *p = e->p;
+    int64_t i = 0, row = 0, first = k < p->own_parts ? p->first_row[THAW_USERS][p->first_part + k] : 0;
     bool done = false;
     do {
-        for (; !code && i < n && !thaw_shuffle_full(e->out); i++)
-            code = resolve(e, &p->work[i], first, &user, &row, err);
+        for (; !code && i < n && !thaw_shuffle_full(e->out); i++) {
+            while (e->indptr[row + 1] <= i) row++;
+            code = send_pair(e, i, first + row, err);
+        }
         code = thaw_shuffle_round(e->out, i == n, &done, code, err);
     } while (!code && !done);
     return code;
@@ -246,8 +278,9 @@ static int emit_users(struct emit *e, struct thaw_err *err) {
         code = thaw_comm_agree(p->comm, mine ? load_user_part(e, k, &n, &ndistinct, err) : THAW_OK, err);
         if (!code) code = thaw_ask(e->ask, p->hash, ndistinct, p->answer, err);
         if (code) break;
-        for (int64_t i = 0; i < ndistinct; i++) *thaw_tally_find(&p->local, p->hash[i]) = p->answer[i];
-        if ((code = send_pairs(e, k, n, err))) break;
+        thaw_prep_answered(p, ndistinct);
+        if (mine) code = resolve(e, n, err);
+        if ((code = send_pairs(e, k, n, code, err))) break;
         if (mine) code = write_part(e, THAW_USERS, k, n, err);
         if (mine && !code) note_values(e, k, n);
         code = thaw_comm_agree(p->comm, code, err);
@@ -266,6 +299,8 @@ static int emit_items(struct emit *e, struct thaw_err *err) {
         if (!code) code = load_rows(e, THAW_ITEMS, k, err);
         if (!code) code = thaw_prep_load(p, p->item_pairs, k, &n, err);
         thaw_spill_clear(p->item_pairs, k);
+        if (!code) fill_rows(e, n);
+        if (!code) sort_rows(e);
         if (!code) code = write_part(e, THAW_ITEMS, k, n, err);
         thaw_log_step(p->log, p->own_parts + k + 1);
     }

@@ -16,6 +16,15 @@
 
 enum { KIND_EVENT, KIND_ID }; // KIND_ID + side
 enum { FILE_BITS = 20, OFFSET_BITS = 43, LOOK_EVERY = 4096, UNIT_LEAST = 64 << 10 };
+enum { LATE = 16, RECENT = 1024 }; // powers of two
+
+// An id that waits for the set of a cache it is looked up in to come from memory.
+struct late_id {
+    uint64_t hash;
+    int side, to;
+    size_t n; // of the record; 0: nobody waits here
+    uint8_t record[1 + THAW_ID_RECORD_MAX];
+};
 
 struct eventlog {
     struct thaw_prep *p;
@@ -25,6 +34,9 @@ struct eventlog {
     struct thaw_parser *parser;
     struct thaw_shuffle *out;
     struct thaw_seen sent[2], stored[2];
+    uint64_t recent[2][RECENT]; // the last id at each place: one look at what is near spares most long ones
+    struct late_id late[LATE];  // a ring
+    unsigned turn;
     struct thaw_reader *reader;
     int64_t unit, last_unit; // next or current, and end of this rank's share
     int64_t bytes_before;    // of finished units
@@ -67,22 +79,42 @@ static int on_records(void *user, int source, const void *bytes, size_t n, struc
     return code;
 }
 
-static int put_id(struct eventlog *e, int side, int to, uint64_t hash, const char *id, size_t nid,
-                  struct thaw_err *err) {
-    uint8_t record[1 + THAW_ID_RECORD_MAX];
-    if (thaw_seen_before(to == e->self ? &e->stored[side] : &e->sent[side], hash)) return THAW_OK;
-    record[0] = (uint8_t)(KIND_ID + side);
-    size_t n = thaw_id_pack(record + 1, hash, 0, id, nid);
-    if (to == e->self) return store_id(e, side, record + 1, n, hash, err);
-    thaw_shuffle_put(e->out, to, record, n + 1);
+// To its owner, unless it was lately.
+static int send_id(struct eventlog *e, struct late_id *id, struct thaw_err *err) {
+    bool mine = id->to == e->self;
+    size_t n = id->n;
+    id->n = 0;
+    if (n == 0 || thaw_seen_before(mine ? &e->stored[id->side] : &e->sent[id->side], id->hash))
+        return THAW_OK;
+    if (mine) return store_id(e, id->side, id->record + 1, n - 1, id->hash, err);
+    thaw_shuffle_put(e->out, id->to, id->record, n);
     return THAW_OK;
 }
 
-// The caches a hash will be looked up in, on their way before the lookup.
-static int owner_of(struct eventlog *e, int side, uint64_t hash) {
-    int to = e->p->owner[thaw_hash_part(hash, e->p->nparts)];
+static int send_late(struct eventlog *e, struct thaw_err *err) {
+    int code = THAW_OK;
+    for (int i = 0; i < LATE && !code; i++) code = send_id(e, &e->late[i], err);
+    return code;
+}
+
+static int put_id(struct eventlog *e, int side, int to, uint64_t hash, const char *text, size_t n,
+                  struct thaw_err *err) {
+    uint64_t *recent = &e->recent[side][hash % RECENT];
+    if (*recent == hash && hash != 0) return THAW_OK;
+    *recent = hash;
     thaw_seen_prefetch(to == e->self ? &e->stored[side] : &e->sent[side], hash);
-    return to;
+    struct late_id *id = &e->late[e->turn++ % LATE];
+    int code = send_id(e, id, err);
+    id->hash = hash;
+    id->side = side;
+    id->to = to;
+    id->record[0] = (uint8_t)(KIND_ID + side);
+    id->n = 1 + thaw_id_pack(id->record + 1, hash, 0, text, n);
+    return code;
+}
+
+static int owner_of(const struct eventlog *e, uint64_t hash) {
+    return e->p->owner[thaw_hash_part(hash, e->p->nparts)];
 }
 
 static int put_event(struct eventlog *e, const struct thaw_line *line, const struct thaw_event *ev,
@@ -90,7 +122,7 @@ static int put_event(struct eventlog *e, const struct thaw_line *line, const str
     uint8_t record[1 + sizeof(struct thaw_tuple)] = {KIND_EVENT};
     struct thaw_tuple t = {thaw_hash_id(ev->user, ev->nuser), thaw_hash_id(ev->item, ev->nitem), ev->time,
                            ev->value + 0.0f}; // + 0: never -0
-    int to_user = owner_of(e, THAW_USERS, t.a), to_item = owner_of(e, THAW_ITEMS, t.b), code = THAW_OK;
+    int to_user = owner_of(e, t.a), code = THAW_OK;
     if (e->by_place) {
         int64_t file = e->p->files->unit[e->unit].file;
         if (file >> FILE_BITS || line->offset >> OFFSET_BITS)
@@ -106,7 +138,7 @@ static int put_event(struct eventlog *e, const struct thaw_line *line, const str
         thaw_shuffle_put(e->out, to_user, record, sizeof record);
     }
     if (!code) code = put_id(e, THAW_USERS, to_user, t.a, ev->user, ev->nuser, err);
-    if (!code) code = put_id(e, THAW_ITEMS, to_item, t.b, ev->item, ev->nitem, err);
+    if (!code) code = put_id(e, THAW_ITEMS, owner_of(e, t.b), t.b, ev->item, ev->nitem, err);
     return code;
 }
 
@@ -127,7 +159,7 @@ static int produce(struct eventlog *e, bool *finished, struct thaw_err *err) {
     while (!thaw_shuffle_full(e->out)) {
         int code = THAW_OK;
         if (!e->reader) {
-            if ((*finished = e->unit == e->last_unit)) return THAW_OK;
+            if ((*finished = e->unit == e->last_unit)) return send_late(e, err);
             if ((code = thaw_reader_open(&e->reader, e->p->files, e->unit, err))) return code;
         }
         if ((code = thaw_reader_next(e->reader, &line, err))) return code;

@@ -58,7 +58,7 @@ static int filter_part(struct filter *f, int32_t k, struct thaw_err *err) {
     if (!code && n > 0) code = thaw_prep_distinct(p, n, &ndistinct, err);
     if ((code = thaw_comm_agree(p->comm, code, err))) return code;
     if ((code = thaw_ask(f->ask, p->hash, ndistinct, p->answer, err))) return code;
-    for (int64_t i = 0; i < ndistinct; i++) *thaw_tally_find(&p->local, p->hash[i]) = p->answer[i];
+    thaw_prep_answered(p, ndistinct);
     if (n > 0) {
         int64_t users = count_users(p->work, n), kept = drop(f, n, ndistinct);
         f->dropped[0] += n - kept;

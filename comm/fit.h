@@ -32,13 +32,15 @@ int thaw_fit_new(struct thaw_fit **f, struct thaw_comm *c, const struct thaw_als
                  struct thaw_err *err);
 void thaw_fit_free(struct thaw_fit **f);
 
-// Collective. Call after new and after rows were set by the caller (a checkpoint), before iterating.
+// Collective. Call after new and after rows were set by the caller (a checkpoint), before iterating: rows
+// of held-out users become zero, and the items' gramian is made. THAW_EMEM.
 int thaw_fit_begin(struct thaw_fit *f, struct thaw_err *err);
 
-// Collective. One iteration: users, items, objective. THAW_EDIVERGED.
+// Collective. One iteration: users, items, objective. THAW_EDIVERGED, THAW_EMEM.
 int thaw_fit_iterate(struct thaw_fit *f, struct thaw_err *err);
 
 // Collective. Rows of held-out users from all their interactions, exactly; item rows stay as they are.
+// THAW_EDIVERGED, THAW_EMEM.
 int thaw_fit_fold_in(struct thaw_fit *f, struct thaw_err *err);
 
 #endif

@@ -111,9 +111,10 @@ int thaw_heldout_item_degrees(struct thaw_comm *c, const struct thaw_dataset *d,
                               double *value_sum, int64_t *training_users, struct thaw_err *err);
 
 // Collective. For the explicit model, per user: errors[nusers x 6] = sums over the user's truth of squared
-// and absolute errors of the model (x: as folded in), of the training mean alone, and of the items' means.
-// item_mean: this rank's item rows.
+// and absolute errors of the model (x: as folded in), of `mean` alone, and of the items' means. mean: of the
+// training ratings, also where the model has none. item_mean: this rank's item rows.
 int thaw_heldout_errors(struct thaw_comm *c, const struct thaw_heldout_model *m, const struct thaw_heldout *h,
-                        const float *x, const double *item_mean, double *errors, struct thaw_err *err);
+                        const float *x, double mean, const double *item_mean, double *errors,
+                        struct thaw_err *err);
 
 #endif

@@ -84,7 +84,7 @@ static int keep_waiting(struct loader *l, const struct thaw_list_user *user, int
     return THAW_OK;
 }
 
-// A held-out row: counted (keep < 0), or taken into the set.
+// A row of the users: if held out, counted, or (add) taken into the set.
 static int take_row(struct loader *l, const struct thaw_shard *s, int64_t row, bool add,
                     struct thaw_err *err) {
     const struct thaw_heldout_choice *choice = l->choice;

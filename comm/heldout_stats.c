@@ -152,6 +152,7 @@ struct judging {
     const struct thaw_heldout_model *model;
     const struct thaw_heldout *set;
     int columns;
+    double mean; // of the training ratings
     float *rows; // of the batch's items
     double *means;
     float *dots;
@@ -166,7 +167,7 @@ static void judge(const struct judging *j, int64_t user, const float *x, const f
     double base = config->mean + (config->biases ? (double)x[j->columns] : 0);
     thaw_score(x, 1, rows, n, j->columns, dots);
     for (int64_t i = 0; i < n; i++) {
-        const double predicted[3] = {base + (double)dots[i], config->mean, means[i]};
+        const double predicted[3] = {base + (double)dots[i], j->mean, means[i]};
         for (int p = 0; p < 3; p++) {
             double e = (double)truth[i] - predicted[p];
             errors[2 * p] += e * e;
@@ -200,8 +201,9 @@ static int judge_reserve(struct judging *j, int64_t n, struct thaw_err *err) {
 }
 
 int thaw_heldout_errors(struct thaw_comm *c, const struct thaw_heldout_model *m, const struct thaw_heldout *h,
-                        const float *x, const double *item_mean, double *errors, struct thaw_err *err) {
-    struct judging j = {.model = m, .set = h, .columns = thaw_als_columns(&m->config)};
+                        const float *x, double mean, const double *item_mean, double *errors,
+                        struct thaw_err *err) {
+    struct judging j = {.model = m, .set = h, .columns = thaw_als_columns(&m->config), .mean = mean};
     const int64_t *owners = m->items->rank_row;
     size_t row_bytes = (size_t)j.columns * sizeof(float);
     int code = THAW_OK;

@@ -5,8 +5,8 @@
 //   OUT/iteration-000015/...
 //   OUT/current -> iteration-000015
 //
-// Each version is written as <name>.tmp, synced, verified complete by agreement, its manifest last, then
-// renamed, then `current` switched; the last two are kept. A checkpoint and a finished model are the same
+// Each version is written as <name>.tmp, synced, its manifest last, after all ranks agreed; then it is
+// renamed and `current` switched; the last two are kept. A checkpoint and a finished model are the same
 // thing; Model.finished tells. docs/formats.md. Files are per part, so any number of ranks reads what any
 // other number wrote.
 #ifndef THAW_COMM_MODEL_H

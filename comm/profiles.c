@@ -20,6 +20,7 @@ static int add_ids(struct thaw_prep *p, int side, int32_t k, struct thaw_err *er
     struct thaw_attributes_part part;
     uint8_t record[THAW_ID_RECORD_MAX];
     int code = thaw_attributes_part(p->attributes[side], p->first_part + k, &part, err);
+    if (!code) p->ledger.profile_replaced[side] += part.repeated;
     for (int64_t i = 0; !code && i < part.n; i++) {
         size_t n = thaw_id_pack(record, part.row[i].hash, 1, part.row[i].id, part.row[i].nid);
         code = thaw_spill_put(p->ids[side], k, record, n, err);
@@ -48,13 +49,18 @@ static int read_side(struct thaw_prep *p, int side, struct thaw_err *err) {
     p->attributes[side] = a;
     for (int o = 0; o < THAW_OUTCOMES; o++) {
         p->ledger.profile_lines[side] += a->outcome[o];
-        if (thaw_outcome_bad((enum thaw_outcome)o)) p->ledger.profile_bad[side] += a->outcome[o];
+        if (thaw_outcome_bad((enum thaw_outcome)o))
+            p->ledger.profile_bad[side] += a->outcome[o];
+        else if (o != THAW_EVENT_OK)
+            p->ledger.profile_skipped[side] += a->outcome[o];
     }
     if (p->ledger.profile_bad[side] > 0)
         thaw_log_warn(p->log, "%s: %" PRId64 " bad lines, see the quarantine", cfg->attributes[side],
                       p->ledger.profile_bad[side]);
     for (int32_t k = 0; k < p->own_parts && !code; k++) code = add_ids(p, side, k, err);
-    return thaw_comm_agree(p->comm, code, err);
+    if ((code = thaw_comm_agree(p->comm, code, err))) return code;
+    thaw_comm_sum_i64(p->comm, &p->ledger.profile_replaced[side], 1);
+    return THAW_OK;
 }
 
 int thaw_prep_profiles(struct thaw_prep *p, struct thaw_err *err) {

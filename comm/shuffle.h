@@ -6,7 +6,7 @@
 //
 //     while (!done) {
 //         while (more && !thaw_shuffle_full(s)) more = produce one batch, thaw_shuffle_put(...)
-//         code = thaw_shuffle_round(s, !more, &done, err);
+//         code = thaw_shuffle_round(s, !more, &done, code, err);
 //     }
 //
 // Memory: at most 2 x (budget + 1 KiB per rank), plus what was put beyond "full". Records arrive grouped by

@@ -194,6 +194,7 @@ int thaw_prep_distinct(struct thaw_prep *p, int64_t n, int64_t *ndistinct, struc
     int code = thaw_tally_reset(&p->local, most, err);
     if (code) return code;
     for (int64_t i = 0; i < n; i++) {
+        if (i + THAW_TALLY_AHEAD < n) thaw_tally_prefetch(&p->local, p->work[i + THAW_TALLY_AHEAD].b);
         int64_t *count = thaw_tally_at(&p->local, p->work[i].b, 0);
         if ((*count)++ > 0) continue;
         if (d == most) return thaw_fail(err, THAW_EBUG, "a part has more items than there are");
@@ -201,6 +202,13 @@ int thaw_prep_distinct(struct thaw_prep *p, int64_t n, int64_t *ndistinct, struc
     }
     *ndistinct = d;
     return THAW_OK;
+}
+
+void thaw_prep_answered(struct thaw_prep *p, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        if (i + THAW_TALLY_AHEAD < n) thaw_tally_prefetch(&p->local, p->hash[i + THAW_TALLY_AHEAD]);
+        *thaw_tally_find(&p->local, p->hash[i]) = p->answer[i];
+    }
 }
 
 static int on_reports(void *user, int source, const void *bytes, size_t n, struct thaw_err *err) {
@@ -227,6 +235,7 @@ int thaw_prep_reports_send(struct thaw_prep *p, struct thaw_shuffle *s, int64_t 
     bool done = false;
     do {
         for (; !code && i < n && !thaw_shuffle_full(s); i++) {
+            if (i + THAW_TALLY_AHEAD < n) thaw_tally_prefetch(&p->local, p->hash[i + THAW_TALLY_AHEAD]);
             struct thaw_prep_count r = {p->hash[i], *thaw_tally_find(&p->local, p->hash[i])};
             int to = p->owner[thaw_hash_part(r.hash, p->nparts)];
             if (r.count == 0) continue;
@@ -248,7 +257,9 @@ static int apply_part(struct thaw_prep *p, int32_t k, struct thaw_err *err) {
         n = nbytes - at < (int64_t)sizeof r ? nbytes - at : (int64_t)sizeof r;
         int code = thaw_spill_read(p->reports, k, at, n, r, err);
         if (code) return code;
-        for (int64_t i = 0; i < n / (int64_t)sizeof *r; i++) {
+        int64_t count = n / (int64_t)sizeof *r;
+        for (int64_t i = 0; i < count; i++) {
+            if (i + THAW_TALLY_AHEAD < count) thaw_tally_prefetch(&p->items, r[i + THAW_TALLY_AHEAD].hash);
             int64_t *degree = thaw_tally_find(&p->items, r[i].hash);
             if (!degree) return thaw_fail(err, THAW_EBUG, "a report about an item nobody has");
             *degree += r[i].count;

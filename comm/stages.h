@@ -1,14 +1,15 @@
 // stages.h: the stages of `thaw prepare`, from event logs to a dataset, all ranks together.
 //
-//   thaw_prep_begin      memory is planned, stores are made
-//   thaw_prep_read       events and ids go to the owners of their parts; bad lines to the quarantine
-//   (eventlog.c) thaw_prep_profiles   attributes of users and items, when there are files of them
-//   (profiles.c) thaw_prep_judge      bad lines are written down; too many end the job (eventlog.c)
-//   thaw_prep_items      the items that occur, by hash (dictionary.c) thaw_prep_merge      events of one pair
-//   become one interaction                                     (merge.c) thaw_prep_filter     rows with few
-//   interactions go, until none is left                             (filter.c) thaw_prep_number     rows get
-//   their numbers                                                        (dictionary.c) thaw_prep_emit both
-//   orientations are written                                                 (emit.c)
+//   thaw_prep_begin      memory is planned, stores are made                                    stages.c
+//   thaw_prep_read       events and ids go to the owners of their parts; bad lines are kept      eventlog.c
+//   thaw_prep_profiles   attributes of users and items, when there are files of them             profiles.c
+//   thaw_prep_judge      bad lines are written down; too many end the job                        eventlog.c
+//   thaw_prep_items      the items that occur, by hash                                           dictionary.c
+//   thaw_prep_merge      events of one pair become one interaction                               merge.c
+//   thaw_prep_filter     rows with few interactions go, until none is left                       filter.c
+//   thaw_prep_number     rows get their numbers                                                  dictionary.c
+//   thaw_prep_emit       both orientations are written                                           emit.c
+//   thaw_prep_commit     the manifest makes it a dataset                                         commit.c
 //
 // Every stage is collective and ends in an agreement. Users' parts drive all stages: a rank works on one of
 // its user parts at a time, and asks the owners of the items (comm/ask.h) or tells them (comm/shuffle.h) what
@@ -58,6 +59,8 @@ struct thaw_prep_ledger {
     int64_t filtered_rows[2], filter_rounds;
     int64_t pairs;                            // interactions kept
     int64_t profile_lines[2], profile_bad[2]; // lines of the attribute files, and bad ones among them
+    int64_t profile_skipped[2];               // headers, blank lines, lines without an id
+    int64_t profile_replaced[2];              // lines that a later line of the same id replaced
 };
 
 struct thaw_prep_totals {
@@ -147,6 +150,8 @@ int thaw_prep_store(struct thaw_prep *p, int32_t k, int64_t n, struct thaw_err *
 // Local. The distinct items (b) of p->work[0..n): p->hash, p->local (hash -> how many pairs). Returns how
 // many.
 int thaw_prep_distinct(struct thaw_prep *p, int64_t n, int64_t *ndistinct, struct thaw_err *err);
+// Local. p->answer[0..n) for the items p->hash[0..n): p->local (hash -> answer).
+void thaw_prep_answered(struct thaw_prep *p, int64_t n);
 // Collective. Add up what user parts reported about items and apply it to p->items.
 int thaw_prep_apply_reports(struct thaw_prep *p, struct thaw_err *err);
 

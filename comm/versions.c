@@ -91,11 +91,34 @@ int thaw_version_commit(const char *out, int number, struct thaw_err *err) {
     return replaced ? remove_version(out, number, ".old", err) : THAW_OK;
 }
 
+static bool is_leftover(const char *name) {
+    char same[THAW_VERSION_NAME];
+    int number;
+    if (sscanf(name, "iteration-%9d", &number) != 1 || number < 0) return false;
+    return strcmp(thaw_version_name(same, number, ".tmp"), name) == 0 ||
+           strcmp(thaw_version_name(same, number, ".old"), name) == 0;
+}
+
+// What runs that were killed while they saved have left behind.
+static int remove_leftovers(const char *out, struct thaw_err *err) {
+    char path[THAW_PATH_MAX];
+    int code = THAW_OK;
+    DIR *dir = opendir(out);
+    if (!dir && errno == ENOENT) return THAW_OK;
+    if (!dir) return thaw_fail_errno(err, THAW_EIO, "%s: cannot be read", out);
+    for (const struct dirent *entry; !code && (entry = readdir(dir));)
+        if (is_leftover(entry->d_name) && !(code = thaw_path_join(path, out, entry->d_name, err)))
+            code = thaw_dir_remove(path, err);
+    closedir(dir);
+    return code;
+}
+
 int thaw_versions_prune(const char *out, int number, struct thaw_err *err) {
     struct thaw_versions v;
     char path[THAW_PATH_MAX];
     bool before = false; // the newest below `number` has been met
-    int code = thaw_versions_list(&v, out, err);
+    int code = remove_leftovers(out, err);
+    if (!code) code = thaw_versions_list(&v, out, err);
     if (code) return code;
     if (number < 0 && v.current >= 0) {
         code = thaw_path_join(path, out, "current", err);

@@ -133,13 +133,6 @@ int thaw_comm_agree(struct thaw_comm *c, int code, struct thaw_err *err) {
     return own.code;
 }
 
-void thaw_comm_abort(struct thaw_comm *c, const char *job, const struct thaw_err *err) {
-    fprintf(stderr, "thaw %s: error: rank %d of %d (%s): %s\n", job, c->rank, c->size, c->host, err->text);
-    fflush(NULL);
-    MPI_Abort(c->all, err->code);
-    _exit(err->code);
-}
-
 int thaw_comm_same(struct thaw_comm *c, const void *bytes, size_t n, const char *what, struct thaw_err *err) {
     int code = THAW_OK;
     uint64_t own[2] = {n, thaw_hash_id(bytes, n)}, first[2] = {own[0], own[1]};

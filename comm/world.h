@@ -32,10 +32,6 @@ bool thaw_comm_stop_requested(const struct thaw_comm *c);
 // failed.
 int thaw_comm_agree(struct thaw_comm *c, int code, struct thaw_err *err);
 
-// Local; when no collective can be reached: print "thaw JOB: error: rank R of N (host): text" and MPI_Abort
-// with the code.
-_Noreturn void thaw_comm_abort(struct thaw_comm *c, const char *job, const struct thaw_err *err);
-
 // Collective: do all ranks hold the same bytes (options, digests of inputs)? THAW_EDISAGREE naming `what` and
 // a rank.
 int thaw_comm_same(struct thaw_comm *c, const void *bytes, size_t n, const char *what, struct thaw_err *err);

@@ -7,6 +7,7 @@
 #include "comm/sweep.h"
 #include "jobs/job.h"
 #include "jobs/quality.h"
+#include "proto/pack.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -322,16 +323,10 @@ static int load_users(struct evaluation *e, struct thaw_err *err) {
 
 // ---- Results ----
 
-static const char *model_name(const struct thaw_als_config *config) {
-    if (config->model == THAW_ALS_HU) return "implicit (Hu et al. 2008)";
-    if (config->model == THAW_ALS_RENDLE) return "implicit (Rendle et al. 2022)";
-    return config->biases ? "explicit with biases" : "explicit";
-}
-
 static void write_notes(FILE *out, const struct evaluation *e) {
     const struct thaw_als_config *c = &e->quality.model.config;
     const struct thaw_heldout *h = e->users;
-    fprintf(out, "model: %s, %d factors; fold-in:", model_name(c), c->k);
+    fprintf(out, "model: %s, %d factors; fold-in:", thaw_pack_model_name(e->als), c->k);
     if (c->model != THAW_ALS_EXPLICIT)
         fprintf(out, " alpha %g, unobserved weight %g,", c->alpha, c->unobserved);
     fprintf(out, " regularization %g", c->lambda);

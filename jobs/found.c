@@ -31,9 +31,13 @@ static const char *about(const char *name) {
         {"filter-rounds", "rounds of dropping"},
         {"users-attribute-lines", "lines of user attributes"},
         {"users-attribute-lines-bad", "  bad"},
+        {"users-attribute-lines-skipped", "  headers, blank, or without an id"},
+        {"users-attribute-lines-replaced", "  replaced by a later line of the same id"},
         {"users-without-interactions", "users with attributes alone"},
         {"items-attribute-lines", "lines of item attributes"},
         {"items-attribute-lines-bad", "  bad"},
+        {"items-attribute-lines-skipped", "  headers, blank, or without an id"},
+        {"items-attribute-lines-replaced", "  replaced by a later line of the same id"},
         {"items-without-interactions", "items with attributes alone"},
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)

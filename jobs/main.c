@@ -28,6 +28,9 @@ struct launch {
     const char *blas;
 };
 
+static const int exit_codes[] = {THAW_EUSAGE, THAW_EDATA,    THAW_ENOINPUT,  THAW_EBUG,      THAW_EMEM,
+                                 THAW_EIO,    THAW_ESTOPPED, THAW_EDISAGREE, THAW_EDIVERGED, 0};
+
 static void print_usage(FILE *out) {
     fprintf(out, "usage: thaw JOB [options]\n"
                  "       mpirun -n RANKS thaw JOB [options]\n"
@@ -45,19 +48,14 @@ static void print_overview_man(FILE *out) {
             ".TH THAW 1 \"\" \"thaw %s\" \"Thaw\"\n.SH NAME\nthaw \\- train recommendation models on MPI\n"
             ".SH SYNOPSIS\n.B thaw\n.I JOB\n.RI [ options ]\n.br\n.B mpirun \\-n\n.I RANKS\n.B thaw\n.I JOB\n"
             ".RI [ options ]\n.br\n.B srun \\-\\-mpi=pmix thaw\n.I JOB\n.RI [ options ]\n.SH DESCRIPTION\n"
-            "Thaw reads interaction logs, trains factor models by alternating least squares, and writes "
-            "embedding\n"
-            "tables that\n.BR thaw\\-lookup (1)\nreads. Every job runs on any number of ranks and threads "
-            "and writes "
-            "the same\nbytes on all of them. Without a launcher a job runs on one rank.\n.SH JOBS\n",
+            "Thaw reads interaction logs, trains factor models by alternating least squares, and writes\n"
+            "embedding tables that\n.BR thaw\\-lookup (1)\nreads.\n"
+            "Every job runs on any number of ranks and threads and writes the same bytes on all of them.\n"
+            "Without a launcher a job runs on one rank.\n.SH JOBS\n",
             THAW_VERSION);
     for (const struct thaw_job *const *j = thaw_jobs; *j; j++)
         fprintf(out, ".TP\n.BR thaw\\-%s (1)\n%s\n", (*j)->cmd->name, (*j)->cmd->summary);
-    fprintf(out, ".SH EXIT STATUS\n");
-    static const int codes[] = {THAW_EUSAGE, THAW_EDATA,    THAW_ENOINPUT,  THAW_EBUG,      THAW_EMEM,
-                                THAW_EIO,    THAW_ESTOPPED, THAW_EDISAGREE, THAW_EDIVERGED, 0};
-    fprintf(out, ".TP\n0\nsuccess\n");
-    for (const int *c = codes; *c; c++) fprintf(out, ".TP\n%d\n%s\n", *c, thaw_code_name(*c));
+    thaw_opt_man_status(exit_codes, out);
     fprintf(out,
             ".SH ENVIRONMENT\n.TP\n.B OMP_NUM_THREADS\nThreads of each rank, unless \\-\\-threads says.\n"
             ".TP\n.B OPENBLAS_CORETYPE\nThe kernels OpenBLAS uses. Where it is not set and OpenBLAS does not "
@@ -133,7 +131,7 @@ static bool answered(int argc, char **argv, int *status) {
     } else if (strcmp(word, "--man") == 0) {
         const struct thaw_job *job = argc > 2 ? find_job(argv[2]) : NULL;
         if (job)
-            thaw_opt_man(job->cmd, THAW_VERSION, stdout);
+            thaw_opt_man(job->cmd, THAW_VERSION, exit_codes, stdout);
         else
             print_overview_man(stdout);
     } else {

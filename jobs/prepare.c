@@ -116,6 +116,9 @@ static const struct thaw_cmd command = {
         "printed.\n\n"
         "The files are the same for any number of ranks. Use one rank for each core: reading takes no "
         "threads.",
+    .files = "DIR/users-00000-of-00064.npz, DIR/items-...: The rows and interactions of a part.\n"
+             "DIR/manifest.pb: Written last; without it there is no dataset.\n"
+             "DIR/quarantine.tsv: Bad lines with their place and reason; absent when there are none.",
     .examples = "  mpirun -n 4 thaw prepare --events log/ --out data --event-weights view=1,cart=3,buy=5\n"
                 "  thaw prepare --events ratings.dat.gz --delimiter :: --columns user,item,value --out data "
                 "--duplicates last\n"
@@ -126,6 +129,14 @@ static const struct thaw_cmd command = {
     .nopts = (int)(sizeof options_table / sizeof *options_table),
     .size = sizeof(struct prepare_options),
 };
+
+static int check_options(const struct prepare_options *o, struct thaw_err *err) {
+    if (o->user_spec && *o->user_spec && !o->users)
+        return thaw_fail(err, THAW_EUSAGE, "--user-attributes needs --users");
+    if (o->item_spec && *o->item_spec && !o->items)
+        return thaw_fail(err, THAW_EUSAGE, "--item-attributes needs --items");
+    return THAW_OK;
+}
 
 static void configure(struct thaw_prep_config *cfg, const struct prepare_options *o) {
     *cfg = (struct thaw_prep_config){
@@ -245,7 +256,9 @@ static int run(struct thaw_job_ctx *ctx, const void *options, const struct thaw_
     bool made = false, wrote = false, begun = false;
     (void)operands;
     configure(&cfg, o);
-    int code = thaw_prep_out_begin(ctx->comm, o->out, o->force, &made, err);
+    int code = check_options(o, err);
+    if (code) return code;
+    code = thaw_prep_out_begin(ctx->comm, o->out, o->force, &made, err);
     if (code) return code;
     code = thaw_run_info_new(&info, ctx->comm, &command, options, ctx->argc, ctx->argv, NULL, err);
     if (code) goto done;

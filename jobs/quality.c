@@ -270,6 +270,7 @@ enum { ERRORS = 6, COUNT = 6, RATING_COLUMNS = 7 }; // of thaw_heldout_errors, a
 struct rating {
     const struct thaw_quality *q;
     float *x;       // nusers x columns
+    double overall; // mean of the training ratings
     double *mean;   // of this rank's items
     double *errors; // nusers x ERRORS
     double *values; // nusers x RATING_COLUMNS
@@ -286,9 +287,23 @@ static int rating_new(struct rating *g, const struct thaw_quality *q, struct tha
     if (code == THAW_OK) code = thaw_alloc(&g->errors, users * ERRORS, sizeof *g->errors, "errors", err);
     if (code == THAW_OK)
         code = thaw_alloc(&g->values, users * RATING_COLUMNS, sizeof *g->values, "errors", err);
-    for (int64_t i = 0; code == THAW_OK && i < items; i++)
-        g->mean[i] = q->degree[i] > 0 ? q->value_sum[i] / (double)q->degree[i] : q->model.config.mean;
     return code;
+}
+
+// Collective. The means of the training ratings; an item without any gets the mean of all.
+static int rating_means(struct rating *g, struct thaw_err *err) {
+    const struct thaw_quality *q = g->q;
+    int rank = thaw_comm_rank(q->comm);
+    int64_t items = q->model.items->rank_row[rank + 1] - q->model.items->rank_row[rank], ratings = 0;
+    double sum = 0;
+    int code = thaw_comm_exact_sum(q->comm, q->value_sum, items, 1, &sum, err);
+    if (code != THAW_OK) return code;
+    for (int64_t i = 0; i < items; i++) ratings += q->degree[i];
+    thaw_comm_sum_i64(q->comm, &ratings, 1);
+    g->overall = ratings > 0 ? sum / (double)ratings : 0;
+    for (int64_t i = 0; i < items; i++)
+        g->mean[i] = q->degree[i] > 0 ? q->value_sum[i] / (double)q->degree[i] : g->overall;
+    return THAW_OK;
 }
 
 // Collective. Fold in from n known items, and the rows for it.
@@ -298,7 +313,7 @@ static int rating_rows(const struct rating *g, int n, struct thaw_report_row *ro
     struct thaw_replicates r = {0};
     int code = thaw_heldout_fold_in(q->comm, &q->model, q->users, n, g->x, err);
     if (code == THAW_OK)
-        code = thaw_heldout_errors(q->comm, &q->model, q->users, g->x, g->mean, g->errors, err);
+        code = thaw_heldout_errors(q->comm, &q->model, q->users, g->x, g->overall, g->mean, g->errors, err);
     if (code != THAW_OK) return code;
     for (int64_t u = 0; u < q->users->nusers; u++) {
         memcpy(g->values + u * RATING_COLUMNS, g->errors + u * ERRORS, ERRORS * sizeof *g->errors);
@@ -324,6 +339,7 @@ int thaw_quality_ratings(const struct thaw_quality *q, struct thaw_report_row **
     int code = rating_new(&g, q, err);
     if (code == THAW_OK) code = thaw_alloc(&out, (size_t)q->nknown * 4, sizeof *out, "results", err);
     code = thaw_comm_agree(q->comm, code, err);
+    if (code == THAW_OK) code = rating_means(&g, err);
     for (int s = 0; code == THAW_OK && s < q->nknown; s++)
         code = rating_rows(&g, q->known[s], out + s * 4, err);
     if (code == THAW_OK) {

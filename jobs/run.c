@@ -66,6 +66,8 @@ static const struct thaw_cmd command = {
                    "When a step fails, the run ends with its exit status; the same command goes on from "
                    "there. A stop signal (SIGTERM, SIGUSR1) ends with 75 after a checkpoint, and training "
                    "resumes from it.",
+    .files = "OUT/log, OUT/data, OUT/model, OUT/tables, OUT/evaluation.txt: What the steps write.\n"
+             "OUT/job.pb: Which steps are finished, with what inputs and options.",
     .examples = "thaw run demo.ini\n"
                 "mpirun -n 4 thaw run demo.ini --set train.factors=128 evaluate.known=1,3,5,10\n"
                 "thaw run demo.ini --dry-run\n\n"
@@ -86,13 +88,11 @@ static const struct thaw_cmd command = {
     .size = sizeof(struct run_options),
 };
 
-enum { NSTEPS = 5 };
-
 struct running {
     struct thaw_job_ctx *ctx;
     const struct run_options *o;
     bool root;
-    struct thaw_step step[NSTEPS];
+    struct thaw_step step[THAW_STEP_JOBS];
     int nran, nskipped;
     // Rank 0:
     struct thaw_jobfile file;
@@ -104,13 +104,17 @@ struct running {
 
 static bool is_section(const char *name) {
     bool known = strcmp(name, "job") == 0;
-    for (int s = 0; s < NSTEPS; s++) known |= strcmp(name, thaw_step_jobs[s]->cmd->name) == 0;
+    for (int s = 0; s < THAW_STEP_JOBS; s++) known |= strcmp(name, thaw_step_jobs[s]->cmd->name) == 0;
     return known;
 }
 
 static int check_sections(const struct running *r, struct thaw_err *err) {
     const struct thaw_jobfile *f = &r->file;
-    const char *sections = "sections are job, synth, prepare, train, evaluate, tables";
+    char sections[128] = "sections are job";
+    for (int s = 0; s < THAW_STEP_JOBS; s++) {
+        size_t n = strlen(sections);
+        snprintf(sections + n, sizeof sections - n, ", %s", thaw_step_jobs[s]->cmd->name);
+    }
     for (int i = 0; i < f->sections.n; i++)
         if (!is_section(f->sections.word[i]))
             return thaw_fail(err, THAW_EUSAGE, "%s:%d: no job is called [%s]; %s", f->path,
@@ -157,9 +161,12 @@ static int read_record(struct running *r, struct thaw_err *err) {
     int code = thaw_path_join(path, r->out, "job.pb", err);
     if (code != THAW_OK) return code;
     if (thaw_path_exists(path)) {
-        code = thaw_pack_read(r->out, "job.pb", &thaw__job__descriptor, &m, err);
+        struct thaw_err why = THAW_ERR_INIT;
+        code = thaw_pack_read(r->out, "job.pb", &thaw__job__descriptor, &m, &why);
         r->done = (Thaw__Job *)m;
-        return code;
+        if (code == THAW_OK) return code;
+        return thaw_fail(err, code, "%s; remove the folder %s to begin again, or give another [job] out",
+                         why.text, r->out);
     }
     r->done = malloc(sizeof *r->done);
     if (!r->done) return thaw_fail(err, THAW_EMEM, "not enough memory for the record of steps");
@@ -199,7 +206,7 @@ static void print_plan(const struct running *r) {
     snprintf(line, sizeof line, "job %.800s: everything goes to %s", name ? name->value : r->file.path,
              r->out);
     print_line(r, line);
-    for (int i = 0; i < NSTEPS; i++) {
+    for (int i = 0; i < THAW_STEP_JOBS; i++) {
         const struct thaw_step *s = &r->step[i];
         if (s->state == THAW_STEP_ABSENT) continue;
         int n = snprintf(line, sizeof line, "  %-9s %-10s (%s)", s->job->cmd->name, state_name(s), s->why);
@@ -218,14 +225,14 @@ static int make_plan(struct running *r, const char *path, struct thaw_err *err) 
     if (code == THAW_OK) code = check_sections(r, err);
     if (code == THAW_OK) code = find_out(r, err);
     if (code == THAW_OK) code = read_record(r, err);
-    for (int i = 0; code == THAW_OK && i < NSTEPS; i++) {
+    for (int i = 0; code == THAW_OK && i < THAW_STEP_JOBS; i++) {
         code = thaw_jobfile_check(&r->file, r->step[i].job->cmd, err);
         if (code == THAW_OK) code = thaw_step_words(&r->step[i], &r->file, r->out, r->o->common.format, err);
         steps += r->step[i].state != THAW_STEP_ABSENT;
     }
     if (code == THAW_OK && steps == 0)
         code = thaw_fail(err, THAW_EUSAGE, "%s: no section of a job: there is nothing to run", path);
-    for (int i = 0; code == THAW_OK && i < NSTEPS; i++)
+    for (int i = 0; code == THAW_OK && i < THAW_STEP_JOBS; i++)
         if (r->step[i].state != THAW_STEP_ABSENT) code = plan_step(r, i, err);
     if (code == THAW_OK) print_plan(r);
     return code;
@@ -264,6 +271,14 @@ static int record(struct running *r, const struct thaw_step *s, uint64_t output,
 
 // ---- Running ----
 
+// Is there something in the step's place that this job did not write? The job must not come to own it by
+// failing.
+static bool is_foreign(const struct thaw_step *s, bool ours) {
+    uint64_t digest;
+    bool present = false;
+    return !ours && thaw_step_output(s, &digest, &present, NULL) == THAW_OK && present;
+}
+
 // Rank 0. The step as it is now that the steps before it are done. What this job wrote before may be
 // replaced.
 static int start_step(struct running *r, struct thaw_step *s, struct thaw_err *err) {
@@ -278,7 +293,7 @@ static int start_step(struct running *r, struct thaw_step *s, struct thaw_err *e
         code = thaw_dir_remove(s->out, err);
     if (code == THAW_OK && ours && force && force->kind == THAW_OPT_FLAG)
         code = thaw_words_add(&s->words, err, "--force");
-    return code == THAW_OK ? record(r, s, 0, err) : code;
+    return code == THAW_OK && !is_foreign(s, ours) ? record(r, s, 0, err) : code;
 }
 
 static int finish_step(struct running *r, struct thaw_step *s, struct thaw_err *err) {
@@ -377,12 +392,13 @@ static int do_step(struct running *r, struct thaw_step *s, struct thaw_err *err)
 static int run(struct thaw_job_ctx *ctx, const void *options, const struct thaw_list *operands,
                struct thaw_err *err) {
     struct running r = {.ctx = ctx, .o = options, .root = thaw_comm_rank(ctx->comm) == 0};
-    for (int i = 0; i < NSTEPS; i++) r.step[i].job = thaw_step_jobs[i];
+    for (int i = 0; i < THAW_STEP_JOBS; i++) r.step[i].job = thaw_step_jobs[i];
     int code = thaw_comm_agree(ctx->comm, r.root ? make_plan(&r, operands->item[0], err) : THAW_OK, err);
-    for (int i = 0; code == THAW_OK && !r.o->dry_run && i < NSTEPS; i++) code = do_step(&r, &r.step[i], err);
+    for (int i = 0; code == THAW_OK && !r.o->dry_run && i < THAW_STEP_JOBS; i++)
+        code = do_step(&r, &r.step[i], err);
     if (code == THAW_OK && r.root && !r.o->dry_run)
         thaw_log_note(ctx->log, "%d steps run, %d up to date: results are in %s", r.nran, r.nskipped, r.out);
-    for (int i = 0; i < NSTEPS; i++) thaw_step_clear(&r.step[i]);
+    for (int i = 0; i < THAW_STEP_JOBS; i++) thaw_step_clear(&r.step[i]);
     thaw_jobfile_clear(&r.file);
     if (r.done) thaw__job__free_unpacked(r.done, NULL);
     return code;

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-const struct thaw_job *const thaw_step_jobs[] = {
-    &thaw_job_synth, &thaw_job_prepare, &thaw_job_train, &thaw_job_evaluate, &thaw_job_tables, NULL,
+const struct thaw_job *const thaw_step_jobs[THAW_STEP_JOBS] = {
+    &thaw_job_synth, &thaw_job_prepare, &thaw_job_train, &thaw_job_evaluate, &thaw_job_tables,
 };
 
 // ---- The command line ----

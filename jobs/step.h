@@ -23,8 +23,9 @@ struct thaw_step {
     char *out;    // what it writes
 };
 
-// The jobs that can be steps, in order, NULL-terminated.
-extern const struct thaw_job *const thaw_step_jobs[];
+// The jobs that can be steps, in order.
+enum { THAW_STEP_JOBS = 5 };
+extern const struct thaw_job *const thaw_step_jobs[THAW_STEP_JOBS];
 
 // Fill the command line of s->job from its section, adding where OUT's data, model and tables are for options
 // not named, and

@@ -87,6 +87,10 @@ static const struct thaw_cmd command = {
                    "is.\n\n"
                    "The files are the same bytes for any number of ranks and threads. Memory does not grow "
                    "with the size of the log.",
+    .files = "DIR/events-00000-of-00016.csv: The log: user, item, event, value, time.\n"
+             "DIR/users.csv, DIR/items.csv: Profiles and attributes.\n"
+             "DIR/run.pb: How the log was made.\n"
+             "DIR.partial: The log in the making; it becomes DIR when it is complete.",
     .examples = "thaw synth --out log --users 20000 --items 4000 --interactions 1e6\n"
                 "mpirun -n 64 thaw synth --out big --users 1e8 --items 1e6 --interactions 1e10 --files 1024",
     .opts = options_table,

@@ -242,7 +242,7 @@ done:
 
 // Rank 0. Writes the gramian; its entry is appended to the packed list.
 static int write_gramian(const struct job *j, uint8_t **packed, size_t *n, struct thaw_err *err) {
-    char path[THAW_PATH_MAX], name[] = "items.gramian.npy";
+    char path[THAW_PATH_MAX], name[] = THAW_TABLE_GRAMIAN;
     struct thaw_file_info info = {0};
     const int64_t k = j->model->manifest->als->factors;
     const struct thaw_npy_shape shape = {THAW_NPY_F64, 2, k, k, 8};
@@ -388,6 +388,8 @@ static const struct thaw_cmd cmd = {
                    "new one, never half of one. "
                    "The files are the same bytes for any number of ranks.\n\n"
                    "When the current version was made from the same model, nothing is written.",
+    .files = "OUT/v000001: A version: vectors, ids, an index of the ids and what users have seen.\n"
+             "OUT/current: A link to the version that readers take.",
     .examples = "thaw tables --model model --out tables\n"
                 "mpirun -n 4 thaw tables --model model --out tables --keep 3",
     .opts = opts,

@@ -1,5 +1,6 @@
 // train.c: thaw train, parallel alternating least squares with checkpoints.
 #include "als/als.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "comm/runinfo.h"
 #include "jobs/resume.h"
@@ -112,6 +113,10 @@ static int find_model(struct thaw_training *t, struct thaw_err *err) {
     struct thaw_err own = THAW_ERR_INIT;
     int code = thaw_model_open(&t->old, t->c, t->o->out, true, note, &own);
     if (code == THAW_ENOINPUT) return THAW_OK;
+    const size_t told = strlen(own.text);
+    if (code == THAW_EDATA)
+        snprintf(own.text + told, sizeof own.text - told,
+                 "; no other checkpoint is intact: --force starts anew");
     if (!code) code = thaw_comm_agree(t->c, adopt(t, &own), &own);
     if (!code && note[0]) {
         thaw_log_warn(t->ctx->log, "%s: %s", t->o->out, note);
@@ -274,8 +279,10 @@ static int run(struct thaw_job_ctx *ctx, const void *options, const struct thaw_
     if (t.old && t.old->manifest->finished && why_stop(&t)) {
         thaw_log_note(ctx->log, "%s is finished (%s): nothing to do", t.old->dir, why_stop(&t));
     } else {
-        if ((code = thaw_train_print_plan(&t, err)) || (code = load(&t, err)) || (code = iterate(&t, err)) ||
-            (code = finish(&t, err)))
+        // Hours of work are of no use where they cannot be saved.
+        code = thaw_comm_rank(t.c) == 0 ? thaw_dir_check(t.o->out, err) : THAW_OK;
+        if ((code = thaw_comm_agree(t.c, code, err)) || (code = thaw_train_print_plan(&t, err)) ||
+            (code = load(&t, err)) || (code = iterate(&t, err)) || (code = finish(&t, err)))
             goto done;
     }
     thaw_train_print_results(&t);

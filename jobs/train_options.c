@@ -108,6 +108,8 @@ const struct thaw_cmd thaw_train_command = {
                    "from the newest checkpoint that is intact and ends with the same bytes. After a signal "
                    "the current iteration is "
                    "finished and saved, and the exit status is 75.",
+    .files = "OUT/iteration-000015: A version: users-00000-of-00064.npy, items-..., manifest.pb.\n"
+             "OUT/current: A link to the newest version.",
     .examples =
         "thaw train --data run/data --out run/model --holdout-users 0.1\n"
         "mpirun -n 4 thaw train --data run/data --out run/model --factors 128 --iterations 20 --solver cg\n"

@@ -1,6 +1,7 @@
 // train_report.c: what thaw train tells people, and its results.
 #include "base/mem.h"
 #include "jobs/training.h"
+#include "proto/pack.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -74,16 +75,16 @@ int thaw_train_print_plan(struct thaw_training *t, struct thaw_err *err) {
 
 static void print_settings(const struct thaw_training *t) {
     const Thaw__Als *a = &t->als;
+    const char *solver = t->o->solver == THAW_ALS_CG ? "cg" : "cholesky";
     if (a->model == THAW__ALS__MODEL__EXPLICIT)
-        thaw_log_note(t->ctx->log, "model: explicit, %d factors%s, regularization %g, %s", (int)a->factors,
-                      a->biases ? " and biases" : "", a->regularization, t->o->solver ? "cg" : "cholesky");
+        thaw_log_note(t->ctx->log, "model: %s, %d factors, regularization %g, %s", thaw_pack_model_name(a),
+                      (int)a->factors, a->regularization, solver);
     else
         thaw_log_note(t->ctx->log,
-                      "model: implicit (%s), %d factors, alpha %g, unobserved weight %g, regularization %g "
+                      "model: %s, %d factors, alpha %g, unobserved weight %g, regularization %g "
                       "with exponent %g, %s",
-                      a->model == THAW__ALS__MODEL__IMPLICIT_HU ? "hu" : "rendle", (int)a->factors, a->alpha,
-                      a->unobserved_weight, a->regularization, a->reg_exponent,
-                      t->o->solver ? "cg" : "cholesky");
+                      thaw_pack_model_name(a), (int)a->factors, a->alpha, a->unobserved_weight,
+                      a->regularization, a->reg_exponent, solver);
 }
 
 void thaw_train_print_loaded(const struct thaw_training *t) {

@@ -31,9 +31,8 @@ struct thaw_attribute_plan {
 //   without a header, or when an entry is "-": in the order of the fields. "id" is the id, "-" skips a field,
 //     "name" or "name:kind" is an attribute; fields after the last entry are not used. Without an entry "id"
 //     the id is the first field, and the entries begin with the second.
-//   with a header: "column" or "name=column", each with ":kind" behind it, and "id=column"; columns not named
-//   are not used.
-//     Without "id=" the id is found as below.
+//   with a header: "column" or "name=column", each with ":kind" behind it or not, and "id=column"; columns not
+//     named are not used. Without "id=" the id is found as below.
 // kind: categorical, multi, numeric, text; without it the values decide (thaw_attribute_guess).
 // NULL or "": every field is an attribute but the id: the column of a header that is called id, or user,
 // customer_id, ... (side THAW_USERS), item, product_id, ... (THAW_ITEMS), else the first. Fields without a

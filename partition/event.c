@@ -38,12 +38,13 @@ static const struct {
     [THAW_EVENT_BAD_FIELDS] = {"field-count", "the line has too few or too many fields"},
     [THAW_EVENT_BAD_QUOTE] = {"quote", "a quoted field does not end, or goes on after its end"},
     [THAW_EVENT_BAD_ID_LENGTH] = {"id-too-long", "an id is longer than 255 bytes"},
-    [THAW_EVENT_BAD_UTF8] = {"utf-8", "an id is not UTF-8"},
+    [THAW_EVENT_BAD_UTF8] = {"utf-8", "the text is not UTF-8 (see --encoding)"},
     [THAW_EVENT_BAD_CONTROL] = {"control", "an id has a control byte in it"},
     [THAW_EVENT_BAD_EVENT] = {"event", "the event has no weight"},
     [THAW_EVENT_BAD_NUMBER] = {"number", "the value is not a number"},
     [THAW_EVENT_BAD_NOT_FINITE] = {"not-finite", "the value is NaN, infinite, or too large"},
-    [THAW_EVENT_BAD_TIME] = {"time", "the time is unreadable or not within 1900 to 2199"},
+    [THAW_EVENT_BAD_TIME] = {"time",
+                             "the time is neither unix seconds nor ISO 8601, or not within 1900 to 2199"},
 };
 
 const char *thaw_outcome_name(enum thaw_outcome o) {

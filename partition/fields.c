@@ -69,30 +69,42 @@ static inline void maybe_cut(struct cutter *c, const struct thaw_format *f, bool
         cut(c, p, p + f->ndelimiter);
 }
 
+// Bit i: byte i of w equals the one repeated in `pattern`. (The product brings the bytes' bits together at
+// the top.)
+static inline uint64_t match_bits(uint64_t w, uint64_t pattern) {
+    return ((matches(w, pattern) >> 7) * UINT64_C(0x0102040810204080)) >> 56;
+}
+
+// The last n < 8 bytes of a line of `length`, then zeros.
+static inline uint64_t load_last(const char *end, size_t n, size_t length) {
+    uint64_t w = 0;
+    if (length >= 8) return load8(end - 8) >> (64 - 8 * n);
+    for (size_t i = n; i > 0; i--) w = w << 8 | (unsigned char)end[-(ptrdiff_t)(n - i + 1)];
+    return w;
+}
+
 // one: the delimiter is one byte; a constant, so that each kind has a loop of its own. False when there is a
-// quote.
+// quote. Delimiters are found 64 bytes at a time, so that the loop over them runs as often for most lines.
 static inline bool split_plain(struct cutter *out, const struct thaw_format *f, bool one, const char *line,
                                size_t n) {
     struct cutter c = *out; // in registers
-    const char *end = line + n, *p = line;
+    const char *end = line + n;
     const uint64_t pattern = ones * (unsigned char)f->delimiter[0], quote = ones * '"';
     uint64_t quotes = 0;
-    for (; end - p >= 8; p += 8) {
-        uint64_t w = load8(p);
-        quotes |= occurs(w, quote);
-        for (uint64_t hit = matches(w, pattern); hit != 0; hit &= hit - 1)
-            maybe_cut(&c, f, one, p + (__builtin_ctzll(hit) >> 3), end);
-    }
-    if (p < end && n >= 8) {
-        // The last eight bytes again, without those that were seen.
-        uint64_t w = load8(end - 8), hit = matches(w, pattern) & (~UINT64_C(0) << (8 * (8 - (end - p))));
-        quotes |= occurs(w, quote);
-        for (; hit != 0; hit &= hit - 1) maybe_cut(&c, f, one, end - 8 + (__builtin_ctzll(hit) >> 3), end);
-        p = end;
-    }
-    for (; p < end; p++) {
-        if (*p == '"') quotes |= highs;
-        if (*p == f->delimiter[0]) maybe_cut(&c, f, one, p, end);
+    for (const char *p = line; p < end; p += 64) {
+        size_t left = (size_t)(end - p), i = 0, whole = left < 64 ? left & ~(size_t)7 : 64;
+        uint64_t hits = 0, w;
+        for (; i < whole; i += 8) {
+            w = load8(p + i);
+            quotes |= occurs(w, quote);
+            hits |= match_bits(w, pattern) << i;
+        }
+        if (i < 64 && i < left) {
+            w = load_last(end, left - i, n);
+            quotes |= occurs(w, quote);
+            hits |= match_bits(w, pattern) << i;
+        }
+        for (; hits != 0; hits &= hits - 1) maybe_cut(&c, f, one, p + __builtin_ctzll(hits), end);
     }
     cut(&c, end, end);
     *out = c;

@@ -93,7 +93,7 @@ enum thaw_number thaw_number_parse(const char *text, size_t n, double *out) {
     return THAW_NUMBER_OK;
 }
 
-int64_t thaw_days_from_date(int year, int month, int day) {
+static int64_t days_from_date(int year, int month, int day) {
     // Years from March on, so that the leap day is a year's last; 400 years are 146,097 days.
     int64_t y = month <= 2 ? year - 1 : year;
     int64_t era = (y >= 0 ? y : y - 399) / 400, of_era = y - era * 400;
@@ -133,7 +133,7 @@ static bool scan_date(struct scan *s, int64_t *out) {
     if (month < 1 || month > 12 || day < 1 || day > length[month - 1]) return false;
     bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
     if (month == 2 && day == 29 && !leap) return false;
-    *out = thaw_days_from_date(year, month, day) * 86400;
+    *out = days_from_date(year, month, day) * 86400;
     return true;
 }
 

@@ -22,7 +22,4 @@ enum thaw_number thaw_number_parse(const char *text, size_t n, double *out);
 // "...Z"; no offset is UTC). Fractions are floored. False when it is neither, no such date, or out of range.
 bool thaw_time_parse(const char *text, size_t n, int64_t *out);
 
-// Days from 1970-01-01 of a date of the proleptic Gregorian calendar.
-int64_t thaw_days_from_date(int year, int month, int day);
-
 #endif

@@ -122,10 +122,6 @@ static int32_t find_range(const int64_t *first, int32_t n, int64_t row) {
     return low;
 }
 
-int32_t thaw_plan_part_of(const struct thaw_plan *plan, int64_t row) {
-    return find_range(plan->first_row, plan->nparts, row);
-}
-
 int thaw_plan_rank_of(const struct thaw_plan *plan, int64_t row) {
     return find_range(plan->rank_row, plan->nranks, row);
 }

@@ -28,8 +28,7 @@ int thaw_plan_new(struct thaw_plan *plan, int32_t nparts, const int64_t *part_ro
                   int nranks, struct thaw_err *err);
 void thaw_plan_clear(struct thaw_plan *plan);
 
-// Owner of a global row / its part, by bisection; row in [0, number of rows).
-int32_t thaw_plan_part_of(const struct thaw_plan *plan, int64_t row);
+// The rank that owns a global row in [0, number of rows), by bisection.
 int thaw_plan_rank_of(const struct thaw_plan *plan, int64_t row);
 static inline int64_t thaw_plan_rows(const struct thaw_plan *plan) {
     return plan->first_row[plan->nparts];

@@ -9,7 +9,7 @@
 #include <string.h>
 
 enum {
-    READ_BYTES = 1 << 20,
+    READ_BYTES = 256 << 10,                       // stays in a core's cache
     TAIL_BYTES = 64 << 10,                        // a read beyond the unit's end, for its last line
     BUFFER_BYTES = THAW_LINE_MAX + 2 + READ_BYTES // a longest line with CRLF, and a read behind it
 };

@@ -1,12 +1,15 @@
-// shard.h: the dataset on disk: one .npz per part and side, and manifest.pb; docs/formats.md. No MPI.
+// shard.h: the dataset on disk: one .npz per part and side, and manifest.pb; docs/formats.md. No MPI; local;
+// thread-safe on distinct objects (an open shard may be read by many threads).
 //
-// users-00003-of-00064.npz (items-... likewise, with the sides exchanged):
-//   ids      |S<width>  rows            external ids, zero-padded
-//   indptr   <i8        rows + 1        row r's interactions are [indptr[r], indptr[r+1])
-//   indices  <u4 or <u8 nnz             global rows of the other side, rising inside a row (u4 while they
-//   fit) values   <f4        nnz             merged strength or rating times    <i8        nnz last unix time
-//   of the pair; only when the log has times feature_indptr <i8 rows + 1, feature_indices <u4, feature_values
-//   <f4: sparse attribute rows; only with attributes
+// users-00003-of-00064.npz (items-... likewise, with the sides exchanged), n rows, m interactions:
+//   ids              |S<width>   n       external ids, zero-padded
+//   indptr           <i8         n + 1   row r's interactions are [indptr[r], indptr[r + 1])
+//   indices          <u4 or <u8  m       global rows of the other side, rising inside a row; <u4 while they fit
+//   values           <f4         m       merged strength or rating
+//   times            <i8         m       last unix time of the pair; only when the log has times
+//   feature_indptr   <i8         n + 1   with the next two, sparse attribute rows; only with attributes
+//   feature_indices  <u4         f       columns, rising inside a row
+//   feature_values   <f4         f
 #ifndef THAW_PARTITION_SHARD_H
 #define THAW_PARTITION_SHARD_H
 

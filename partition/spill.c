@@ -12,7 +12,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { MIN_BLOCK = 256, MIN_BLOCKS = 16, BATCH = 256, NONE = -1 };
+enum { MIN_BLOCK = 256, MIN_BLOCKS = 16, BATCH = 256, NONE = -1, LINE = 64 };
 
 struct thaw_spill_pool {
     char dir[THAW_PATH_MAX];
@@ -263,7 +263,9 @@ int thaw_spill_put(struct thaw_spill *s, int32_t bucket, const void *bytes, size
             if (code) return code;
         }
         size_t part = (int64_t)n < b->room ? n : (size_t)b->room;
-        memcpy(block_bytes(s->pool, b->tail) + s->pool->block - b->room, from, part);
+        uint8_t *to = block_bytes(s->pool, b->tail) + s->pool->block - b->room;
+        memcpy(to, from, part);
+        __builtin_prefetch(to + part + LINE, 1); // buckets take turns: have this one's next line at hand then
         b->room -= (int64_t)part;
         b->nbytes += (int64_t)part;
         from += part;

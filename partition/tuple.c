@@ -5,7 +5,7 @@
 
 _Static_assert(sizeof(struct thaw_tuple) == 28, "tuples travel and spill as 28 bytes");
 
-enum { SHORT_RUN = 12, FLAG_BITS = 8, FLAG_LEAST = 64 };
+enum { SHORT_RUN = 12, FEW = 40, FLAG_BITS_MIN = 6, FLAG_BITS_MAX = 12 };
 
 static inline bool less(const struct thaw_tuple *x, const struct thaw_tuple *y) {
     if (x->a != y->a) return x->a < y->a;
@@ -87,64 +87,103 @@ static void comparison_sort(struct thaw_tuple *t, int64_t n) {
     intro_sort(t, n, depth);
 }
 
-static inline uint64_t key_of(const struct thaw_tuple *t, bool by_b) {
-    return by_b ? t->b : t->a;
+enum key { BY_A, BY_B, BY_REST };
+
+static inline uint64_t key_of(const struct thaw_tuple *t, enum key key) {
+    return key == BY_A ? t->a : t->b;
+}
+
+static void sort_by(struct thaw_tuple *t, int64_t n, enum key key);
+
+// Runs of one key are sorted by the next one.
+static void sort_runs(struct thaw_tuple *t, int64_t n, enum key key) {
+    for (int64_t i = 0, end; i < n; i = end) {
+        for (end = i + 1; end < n && key_of(&t[end], key) == key_of(&t[i], key);) end++;
+        if (end - i > 1) sort_by(t + i, end - i, key + 1);
+    }
+}
+
+// At most FEW tuples: their keys are sorted, then each tuple moves once.
+static void sort_few(struct thaw_tuple *t, int64_t n, enum key key) {
+    struct {
+        uint64_t key;
+        int64_t from;
+    } x, order[FEW];
+    struct thaw_tuple copy[FEW];
+    bool moved = false;
+    for (int64_t i = 0, j; i < n; i++) {
+        x.key = key_of(&t[i], key);
+        x.from = i;
+        for (j = i; j > 0 && x.key < order[j - 1].key; j--) order[j] = order[j - 1];
+        order[j] = x;
+        moved |= j < i;
+    }
+    if (moved) {
+        memcpy(copy, t, (size_t)n * sizeof *t);
+        for (int64_t i = 0; i < n; i++) t[i] = copy[order[i].from];
+    }
+    sort_runs(t, n, key);
 }
 
 // The smallest key and the range of keys.
-static uint64_t key_range(const struct thaw_tuple *t, int64_t n, bool by_b, uint64_t *smallest) {
-    uint64_t low = key_of(t, by_b), high = low;
+static uint64_t key_range(const struct thaw_tuple *t, int64_t n, enum key key, uint64_t *smallest) {
+    uint64_t low = key_of(t, key), high = low;
     for (int64_t i = 1; i < n; i++) {
-        uint64_t key = key_of(&t[i], by_b);
-        low = key < low ? key : low;
-        high = key > high ? key : high;
+        uint64_t k = key_of(&t[i], key);
+        low = k < low ? k : low;
+        high = k > high ? k : high;
     }
     *smallest = low;
     return high - low;
 }
 
-static inline size_t flag_of(const struct thaw_tuple *t, bool by_b, uint64_t smallest, int shift) {
-    return (size_t)((key_of(t, by_b) - smallest) >> shift);
+// So many leading bits that a few tuples share them.
+static int flag_bits(int64_t n) {
+    int bits = 63 - __builtin_clzll((uint64_t)n) - 3;
+    return bits < FLAG_BITS_MIN ? FLAG_BITS_MIN : bits < FLAG_BITS_MAX ? bits : FLAG_BITS_MAX;
 }
 
 // Radix sort in place, the leading bits in which keys differ first: each tuple is swapped to where its bucket
-// has room (McIlroy, Bostic & McIlroy, "Engineering radix sort", 1993). A level takes 8 bits off the range,
-// so there are at most 16.
-static void flag_sort(struct thaw_tuple *t, int64_t n) {
-    int64_t next[1 << FLAG_BITS], end[1 << FLAG_BITS], total = 0;
-    uint64_t smallest;
-    bool by_b = false;
-    if (n < FLAG_LEAST) {
-        comparison_sort(t, n);
-        return;
-    }
-    uint64_t range = key_range(t, n, by_b, &smallest);
-    if (range == 0) range = key_range(t, n, by_b = true, &smallest);
-    if (range == 0) { // only times and values differ
-        comparison_sort(t, n);
-        return;
-    }
-    int bits = 64 - __builtin_clzll(range), shift = bits > FLAG_BITS ? bits - FLAG_BITS : 0;
-    memset(end, 0, sizeof end);
-    for (int64_t i = 0; i < n; i++) end[flag_of(&t[i], by_b, smallest, shift)]++;
-    for (int f = 0; f < 1 << FLAG_BITS; f++) {
+// has room (McIlroy, Bostic & McIlroy, "Engineering radix sort", 1993). A level takes at least 6 bits off the
+// range, so there are at most 11 for a key.
+static void sort_many(struct thaw_tuple *t, int64_t n, enum key key, uint64_t smallest, uint64_t range) {
+    int64_t next[1 << FLAG_BITS_MAX], end[1 << FLAG_BITS_MAX], total = 0;
+    int bits = 64 - __builtin_clzll(range), most = flag_bits(n), shift = bits > most ? bits - most : 0;
+    size_t nflags = (size_t)(range >> shift) + 1;
+    memset(end, 0, nflags * sizeof *end);
+    for (int64_t i = 0; i < n; i++) end[(key_of(&t[i], key) - smallest) >> shift]++;
+    for (size_t f = 0; f < nflags; f++) {
         next[f] = total;
         end[f] = total += end[f];
     }
-    for (size_t f = 0; f < 1 << FLAG_BITS; f++)
+    for (size_t f = 0; f < nflags; f++)
         while (next[f] < end[f]) {
             struct thaw_tuple x = t[next[f]];
-            for (size_t to; (to = flag_of(&x, by_b, smallest, shift)) != f;) swap(&x, &t[next[to]++]);
+            for (size_t to; (to = (size_t)((key_of(&x, key) - smallest) >> shift)) != f;)
+                swap(&x, &t[next[to]++]);
             t[next[f]++] = x;
         }
-    for (int f = 0; f < 1 << FLAG_BITS; f++) {
+    for (size_t f = 0; f < nflags; f++) {
         int64_t begin = f ? end[f - 1] : 0;
-        if (end[f] - begin > 1) flag_sort(t + begin, end[f] - begin);
+        if (end[f] - begin > 1) sort_by(t + begin, end[f] - begin, key);
     }
 }
 
+// Tuples that differ in this key and those behind it.
+static void sort_by(struct thaw_tuple *t, int64_t n, enum key key) {
+    uint64_t smallest, range;
+    if (key == BY_REST)
+        comparison_sort(t, n);
+    else if (n <= FEW)
+        sort_few(t, n, key);
+    else if ((range = key_range(t, n, key, &smallest)) == 0)
+        sort_by(t, n, key + 1);
+    else
+        sort_many(t, n, key, smallest, range);
+}
+
 void thaw_tuple_sort(struct thaw_tuple *t, int64_t n) {
-    if (n > 1) flag_sort(t, n);
+    if (n > 1) sort_by(t, n, BY_A);
 }
 
 int64_t thaw_tuple_merge(struct thaw_tuple *t, int64_t n, enum thaw_duplicates rule) {

@@ -1,6 +1,6 @@
 // work.h: what the solvers of als/ share; private to the module.
 //
-// A new solver is one file with a struct thaw_als_solver_def, and one line in solver.c's table.
+// A new solver is one file with a struct thaw_als_solver_def, and one line in als.c's table.
 #ifndef THAW_ALS_WORK_H
 #define THAW_ALS_WORK_H
 

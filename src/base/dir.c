@@ -45,6 +45,25 @@ int thaw_dir_make(const char *path, struct thaw_err *err) {
     return code == THAW_OK ? make_one(part, err) : code;
 }
 
+int thaw_dir_check(const char *path, struct thaw_err *err) {
+    char there[THAW_PATH_MAX]; // the nearest folder that exists
+    struct stat st;
+    int code = thaw_path_join(there, "", path, err);
+    if (code != THAW_OK) return code;
+    while (stat(there, &st) != 0 && (errno == ENOENT || errno == ENOTDIR) && strcmp(there, ".") != 0) {
+        char *slash = strrchr(there, '/');
+        if (!slash)
+            strcpy(there, ".");
+        else
+            slash[slash == there] = '\0';
+    }
+    if (thaw_path_exists(there) && !S_ISDIR(st.st_mode))
+        return thaw_fail(err, THAW_EIO, "cannot create folder %s: a file is in the way", path);
+    if (access(there, W_OK | X_OK) != 0)
+        return thaw_fail_errno(err, THAW_EIO, "cannot write to folder %s", there);
+    return THAW_OK;
+}
+
 int thaw_dir_sync(const char *path, struct thaw_err *err) {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return thaw_fail_errno(err, THAW_EIO, "cannot open folder %s", path);

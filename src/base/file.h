@@ -1,6 +1,9 @@
 // file.h: durable files. Everything Thaw writes goes to a temporary name beside its target, is fsynced, and
 // is renamed; a reader never sees half a file. Paths are plain strings; messages name them. Local;
 // thread-safe on distinct files.
+//
+// Errors, where nothing else is said: THAW_EIO of what writes, THAW_EUSAGE for a path that is too long,
+// THAW_EMEM.
 #ifndef THAW_BASE_FILE_H
 #define THAW_BASE_FILE_H
 
@@ -61,6 +64,7 @@ int thaw_file_digest(const char *path, uint64_t *digest, int64_t *nbytes, struct
 bool thaw_path_exists(const char *path);
 int thaw_path_join(char out[THAW_PATH_MAX], const char *dir, const char *name, struct thaw_err *err);
 int thaw_dir_make(const char *path, struct thaw_err *err);   // mkdir -p; fine when it exists
+int thaw_dir_check(const char *path, struct thaw_err *err);  // could files be made there? changes nothing
 int thaw_dir_sync(const char *path, struct thaw_err *err);   // fsync a folder
 int thaw_dir_remove(const char *path, struct thaw_err *err); // rm -r of a folder Thaw made; fine when absent
 // Point the symbolic link dir/name at `target` (a name inside dir) atomically: symlink under a temporary

@@ -20,12 +20,7 @@ int thaw_grow(void *out, size_t *cap, size_t n, size_t size, const char *what, s
 // Peak resident memory of this process in bytes (VmHWM), 0 when the system does not tell.
 int64_t thaw_mem_peak_bytes(void);
 
-// Narrowings that must not lose anything: true when the value fits and *out is set.
-static inline int thaw_fits_u32(int64_t v, uint32_t *out) {
-    if (v < 0 || v > (int64_t)UINT32_MAX) return 0;
-    *out = (uint32_t)v;
-    return 1;
-}
+// A narrowing that must not lose anything: true when the value fits and *out is set.
 static inline int thaw_fits_int(int64_t v, int *out) {
     if (v < INT32_MIN || v > INT32_MAX) return 0;
     *out = (int)v;

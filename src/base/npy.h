@@ -30,8 +30,8 @@ struct thaw_npy_shape {
     int64_t cols;  // 1 when ndim is 1
     int64_t width; // bytes of one element (the id width for THAW_NPY_BYTES)
 };
-int64_t thaw_npy_nbytes(
-    const struct thaw_npy_shape *s); // data bytes; shapes made by Thaw or accepted by the parser fit
+// Data bytes; shapes made by Thaw or accepted by the parser fit.
+int64_t thaw_npy_nbytes(const struct thaw_npy_shape *s);
 
 // Write the header into buf (at least 192 bytes); its length is a multiple of 64. Returns that length.
 size_t thaw_npy_header(char buf[192], const struct thaw_npy_shape *s);
@@ -44,7 +44,7 @@ int thaw_npy_parse(const uint8_t *bytes, int64_t nbytes, const char *name, struc
                    int64_t *data, struct thaw_err *err);
 
 // Stream an array into a file: create writes the header, the caller thaw_file_writes exactly nbytes of data,
-// then commits.
+// then commits. THAW_EIO, THAW_EMEM.
 int thaw_npy_create(struct thaw_file_out **out, const char *path, const struct thaw_npy_shape *s,
                     struct thaw_err *err);
 // The whole at once.

@@ -278,9 +278,13 @@ static int take_words(struct parser *p, struct thaw_err *err) {
 
 static int check_required(const struct parser *p, struct thaw_err *err) {
     const struct thaw_cmd *cmd = p->cmd;
-    for (int i = 0; i < cmd->nopts; i++)
-        if (cmd->opts[i].required && !p->given[i])
-            return thaw_fail(err, THAW_EUSAGE, "--%s is missing", cmd->opts[i].name);
+    for (int i = 0; i < cmd->nopts; i++) {
+        const struct thaw_opt *o = &cmd->opts[i];
+        if (!o->required) continue;
+        if (!p->given[i]) return thaw_fail(err, THAW_EUSAGE, "--%s is missing", o->name);
+        if (o->kind == THAW_OPT_TEXT && !**(const char *const *)((const char *)p->options + o->offset))
+            return thaw_fail(err, THAW_EUSAGE, "--%s is empty", o->name);
+    }
     if (p->operands.n < cmd->min_operands)
         return thaw_fail(err, THAW_EUSAGE, "%s is missing",
                          cmd->operands && *cmd->operands ? cmd->operands : "an argument");

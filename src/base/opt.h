@@ -1,5 +1,5 @@
-// opt.h: one table per command gives the parser, the range check, --help, the man page and the manifest line.
-// Local.
+// opt.h: one table per command gives the parser, the range check, --help, the man page, the job file's keys
+// and the manifest's lines. Local; thread-safe on distinct objects.
 #ifndef THAW_BASE_OPT_H
 #define THAW_BASE_OPT_H
 
@@ -34,8 +34,7 @@ struct thaw_opt {
     size_t offset;   // of the field in the command's options struct
     const char *arg; // placeholder in the help: "N", "DIR", ...; NULL for flags
     const char *def; // default as the user would type it; NULL: zero / none; may lie outside the range
-    double min,
-        max; // inclusive range for INT, REAL, BYTES, SECONDS; both 0: unchecked; max < min: no upper end
+    double min, max; // inclusive, for INT, REAL, BYTES, SECONDS; both 0: unchecked; max < min: no upper end
     const char *choices; // "implicit|explicit" for CHOICE
     bool required;
     const char *help; // one sentence or two, no default in it (it is appended)
@@ -49,6 +48,7 @@ struct thaw_cmd {
     const char *operands; // usage text of the operands, "" for none
     int min_operands, max_operands;
     const char *description; // paragraphs separated by blank lines
+    const char *files;       // lines "name: what it is", for the man page; may be NULL
     const char *examples;    // lines, shown verbatim; may be NULL
     const struct thaw_opt *opts;
     int nopts;
@@ -56,19 +56,21 @@ struct thaw_cmd {
 };
 
 // Parse argv[0..argc) (the words after the command's name) into *options, which is zeroed and given the
-// defaults first.
-// "--name value", "--name=value", "-k value"; "--" ends options; unique prefixes are NOT accepted. Operands
-// go to *operands.
-// --help sets *help and returns THAW_OK at once. THAW_EUSAGE with a line that names the option, what was
-// wrong and, for an unknown name, the nearest known one. Strings are borrowed from argv.
+// defaults first. "--name value", "--name=value", "-k value"; "--" ends options; unique prefixes are NOT
+// accepted. Operands go to *operands. --help sets *help and returns THAW_OK at once. Strings are borrowed
+// from argv; lists are owned: thaw_opt_clear, which takes the same three. THAW_EUSAGE with a line that names
+// the option, what was wrong and, for an unknown name, the nearest known one; THAW_EMEM.
 int thaw_opt_parse(const struct thaw_cmd *cmd, int argc, char **argv, void *options,
                    struct thaw_list *operands, bool *help, struct thaw_err *err);
 void thaw_opt_clear(const struct thaw_cmd *cmd, void *options, struct thaw_list *operands);
 
 // Print usage, options with defaults and ranges, examples.
 void thaw_opt_help(const struct thaw_cmd *cmd, FILE *out);
-// The same as a man page (man(7) roff). version e.g. "0.1.0".
-void thaw_opt_man(const struct thaw_cmd *cmd, const char *version, FILE *out);
+// The same as a man page (man(7) roff). version e.g. "0.1.0"; codes: the exit statuses of the program besides
+// 0, ended by 0.
+void thaw_opt_man(const struct thaw_cmd *cmd, const char *version, const int *codes, FILE *out);
+// The section EXIT STATUS alone, for the page of the program itself.
+void thaw_opt_man_status(const int *codes, FILE *out);
 // Each option as name and resolved value text, for manifests and job plans; `each` is called in table order.
 void thaw_opt_each(const struct thaw_cmd *cmd, const void *options,
                    void (*each)(void *user, const char *name, const char *value), void *user);

@@ -8,8 +8,7 @@
 
 // What a stream of draws is for; part of the key, so that two uses never share numbers.
 enum thaw_stream {
-    THAW_STREAM_FACTORS_USERS = 1,
-    THAW_STREAM_FACTORS_ITEMS = 2,
+    THAW_STREAM_FACTORS_ITEMS = 2, // users' rows start at zero
     THAW_STREAM_HOLDOUT = 3,
     THAW_STREAM_HISTORY = 4,
     THAW_STREAM_BOOTSTRAP = 5,

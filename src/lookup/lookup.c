@@ -2,6 +2,7 @@
 #include "lookup/lookup_impl.h"
 
 #include "base/mem.h"
+#include "proto/pack.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -29,24 +30,11 @@ void thaw_lookup_close(struct thaw_lookup **l) {
     *l = NULL;
 }
 
-static const char *model_name(const Thaw__Als *als) {
-    switch (als->model) {
-    case THAW__ALS__MODEL__IMPLICIT_HU:
-        return "implicit (Hu et al. 2008)";
-    case THAW__ALS__MODEL__IMPLICIT_RENDLE:
-        return "implicit (Rendle et al. 2022)";
-    case THAW__ALS__MODEL__EXPLICIT:
-        return als->biases ? "explicit with biases (ALS-WR)" : "explicit (ALS-WR)";
-    default:
-        return "unknown";
-    }
-}
-
 void thaw_lookup_get_info(const struct thaw_lookup *l, struct thaw_lookup_info *info) {
     const Thaw__Tables *m = thaw_tables_manifest(l->tables);
     *info = (struct thaw_lookup_info){
         .version = thaw_tables_dir(l->tables),
-        .model = model_name(l->als),
+        .model = thaw_pack_model_name(l->als),
         .factors = l->k,
         .columns = l->columns,
         .biases = l->als->biases,

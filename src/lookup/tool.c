@@ -14,6 +14,8 @@ static const struct thaw_verb *const verbs[] = {
     &thaw_verb_check, &thaw_verb_export, &thaw_verb_bench,     NULL,
 };
 
+static const int exit_codes[] = {THAW_EUSAGE, THAW_EDATA, THAW_ENOINPUT, THAW_EBUG, THAW_EMEM, THAW_EIO, 0};
+
 static void print_usage(FILE *out) {
     fprintf(out,
             "usage: thaw-lookup VERB TABLES [options]\n\n"
@@ -32,18 +34,13 @@ static void print_overview_man(FILE *out) {
             "thaw\\-lookup \\- look things up in embedding tables\n.SH SYNOPSIS\n.B thaw\\-lookup\n.I VERB "
             "TABLES\n"
             ".RI [ options ]\n.SH DESCRIPTION\n"
-            "Reads the tables that\n.BR thaw\\-tables (1)\nwrote: a tables folder, of which the current "
-            "version is taken, or "
-            "one version\nof it. Files are memory-mapped, so processes share them and nothing is "
-            "loaded.\n.SH VERBS\n",
+            "Reads the tables that\n.BR thaw\\-tables (1)\nwrote: a tables folder, of which the current\n"
+            "version is taken, or one version of it.\n"
+            "Files are memory-mapped, so processes share them and nothing is loaded.\n.SH VERBS\n",
             THAW_VERSION);
     for (const struct thaw_verb *const *v = verbs; *v; v++)
         fprintf(out, ".TP\n.BR thaw\\-lookup\\-%s (1)\n%s\n", (*v)->cmd->name, (*v)->cmd->summary);
-    fprintf(out, ".SH EXIT STATUS\n.TP\n0\nsuccess\n");
-    static const int codes[] = {THAW_EUSAGE, THAW_EDATA, THAW_ENOINPUT, THAW_EMEM, THAW_EIO, 0};
-    for (const int *c = codes; *c; c++)
-        fprintf(out, ".TP\n%d\n%s%s\n", *c, thaw_code_name(*c),
-                *c == THAW_EDATA ? ", or an id that is not known" : "");
+    thaw_opt_man_status(exit_codes, out);
     fprintf(out, ".SH SEE ALSO\n.BR thaw (1)\n");
 }
 
@@ -77,7 +74,7 @@ static bool answered(int argc, char **argv) {
     } else if (strcmp(argv[1], "--man") == 0) {
         const struct thaw_verb *verb = argc > 2 ? find_verb(argv[2]) : NULL;
         if (verb)
-            thaw_opt_man(verb->cmd, THAW_VERSION, stdout);
+            thaw_opt_man(verb->cmd, THAW_VERSION, exit_codes, stdout);
         else
             print_overview_man(stdout);
     } else {

@@ -100,3 +100,16 @@ int thaw_pack_check_name(const char *name, const char *manifest, struct thaw_err
     return thaw_fail(err, THAW_EDATA, "%s: names the file \"%.100s\", which cannot lie in its folder",
                      manifest, name);
 }
+
+const char *thaw_pack_model_name(const Thaw__Als *als) {
+    switch (als->model) {
+    case THAW__ALS__MODEL__IMPLICIT_HU:
+        return "implicit (Hu et al. 2008)";
+    case THAW__ALS__MODEL__IMPLICIT_RENDLE:
+        return "implicit (Rendle et al. 2022)";
+    case THAW__ALS__MODEL__EXPLICIT:
+        return als->biases ? "explicit with biases (ALS-WR)" : "explicit (ALS-WR)";
+    default:
+        return "unknown";
+    }
+}

@@ -120,6 +120,7 @@ int thaw_synth_events_write(const struct thaw_synth *s, const char *path, int64_
 // users.csv and items.csv: the bytes of rows [first, last), the header with row 0; and their writing at
 // `offset` of an existing file (fsynced, not renamed), so that many ranks can fill one file. Side 0: users,
 // 1: items.
+// rows_write: THAW_EMEM, THAW_EIO.
 int64_t thaw_synth_rows_nbytes(const struct thaw_synth *s, int side, int64_t first, int64_t last);
 int thaw_synth_rows_write(const struct thaw_synth *s, int side, int64_t first, int64_t last, const char *path,
                           int64_t offset, struct thaw_err *err);

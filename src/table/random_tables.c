@@ -112,11 +112,11 @@ static int write_gramian(const char *dir, const struct thaw_random_tables *s, Th
     int code = thaw_alloc(&g, k * k, sizeof *g, "a gramian", err);
     for (size_t i = 0; !code && i < k; i++) g[i * k + i] = (double)s->items / 12;
     const struct thaw_npy_shape shape = {THAW_NPY_F64, 2, s->factors, s->factors, 8};
-    if (!code) code = thaw_path_join(path, dir, "items.gramian.npy", err);
+    if (!code) code = thaw_path_join(path, dir, THAW_TABLE_GRAMIAN, err);
     if (!code) code = thaw_npy_put(path, &shape, g, &info, err);
     free(g);
     if (code) return code;
-    entry->name = "items.gramian.npy";
+    entry->name = THAW_TABLE_GRAMIAN;
     entry->nbytes = info.nbytes;
     entry->sums = info.sums; // the caller frees it
     entry->n_sums = (size_t)info.nsums;

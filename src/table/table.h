@@ -1,18 +1,17 @@
 // table.h: a version of the embedding tables: the .npy files and manifest.pb that lookups map. No MPI.
 // docs/formats.md.
 //
-//   OUT/v000001/manifest.pb
-//   OUT/v000001/users-00003-of-00064.npy          f32, rows x columns, C order
-//   OUT/v000001/users-00003-of-00064.ids.npy      |S<width>, rows
-//   OUT/v000001/users-00003-of-00064.index.npy    <u4, the smallest power of two >= 2 rows, at least 2: open
-//   addressing by thaw_hash_slot, linear probing,
-//                                                 row in part + 1, 0 for empty
-//   OUT/v000001/users-00003-of-00064.degree.npy   <i8, rows: interactions of the row
-//   OUT/v000001/users-00003-of-00064.seen_ptr.npy <i8, rows + 1   (users only: what they interacted with,
-//   OUT/v000001/users-00003-of-00064.seen.npy     <u4|<u8, nnz     global item rows, rising)
-//   OUT/v000001/items-...                          the same without seen
-//   OUT/v000001/items.gramian.npy                  <f8, k x k: sum over items, for fold-in
 //   OUT/current -> v000001
+//   OUT/v000001/manifest.pb
+//   OUT/v000001/users-00003-of-00064.npy           <f4         rows x columns
+//   OUT/v000001/users-00003-of-00064.ids.npy       |S<width>   rows
+//   OUT/v000001/users-00003-of-00064.index.npy     <u4         slots: row in the part + 1, 0 for free; open
+//                                                              addressing by thaw_hash_slot, linear probing
+//   OUT/v000001/users-00003-of-00064.degree.npy    <i8         rows: interactions of the row
+//   OUT/v000001/users-00003-of-00064.seen_ptr.npy  <i8         rows + 1
+//   OUT/v000001/users-00003-of-00064.seen.npy      <u4 or <u8  what they interacted with: item rows, rising
+//   OUT/v000001/items-...                                      the first four for items
+//   OUT/v000001/items.gramian.npy                  <f8         k x k: sum over items, for fold-in
 #ifndef THAW_TABLE_TABLE_H
 #define THAW_TABLE_TABLE_H
 
@@ -36,6 +35,7 @@ struct thaw_table_part {
     bool wide;             // indices are uint64, else uint32
 };
 enum { THAW_TABLE_FILES = 6 };
+#define THAW_TABLE_GRAMIAN "items.gramian.npy" // the one file that belongs to no part
 // Local. Write the files of the part into dir, durably. files[0..*nfiles) become entries for the manifest,
 // each owned by the caller (thaw__file__free_unpacked(f, NULL)). THAW_EMEM, THAW_EIO.
 int thaw_table_part_write(const char *dir, const struct thaw_table_part *part,

@@ -7,7 +7,6 @@
 // The files of a part in the order the manifest lists them; items have the first four.
 enum table_file { FILE_ROWS, FILE_IDS, FILE_INDEX, FILE_DEGREE, FILE_SEEN_PTR, FILE_SEEN, NFILES };
 extern const char *const thaw_table_ext[NFILES];
-#define THAW_TABLE_GRAMIAN "items.gramian.npy"
 
 static inline int thaw_table_side_files(enum thaw_side side) {
     return side == THAW_USERS ? NFILES : FILE_SEEN_PTR;

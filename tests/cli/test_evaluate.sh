@@ -107,14 +107,16 @@ for n in 2, 5:
         mean = values.mean()
         item_mean = X[train].sum(axis=0) / np.maximum(degree, 1)
         item_mean[degree == 0] = mean
-        V, b = Y[:, :-1], Y[:, -1]
-        Z = np.concatenate([V, np.ones((len(V), 1))], axis=1)
+        plain = kind == 'plain' # neither mean nor biases
+        V, b = (Y, 0 * Y[:, 0]) if plain else (Y[:, :-1], Y[:, -1])
+        Z = V if plain else np.concatenate([V, np.ones((len(V), 1))], axis=1)
+        base = 0 if plain else mean
         error = []
         for u in range(len(held)):
             S = np.nonzero(known[u])[0]
-            x = np.linalg.solve(Z[S].T @ Z[S] + 0.05 * n * np.eye(Z.shape[1]), Z[S].T @ (known[u, S] - mean - b[S]))
+            x = np.linalg.solve(Z[S].T @ Z[S] + 0.05 * n * np.eye(Z.shape[1]), Z[S].T @ (known[u, S] - base - b[S]))
             T = np.nonzero(truth[u])[0]
-            error += [(X[held[u], i] - mean - b[i] - Z[i] @ x, X[held[u], i] - mean, X[held[u], i] - item_mean[i]) for i in T]
+            error += [(X[held[u], i] - base - b[i] - Z[i] @ x, X[held[u], i] - mean, X[held[u], i] - item_mean[i]) for i in T]
         error = np.array(error)
         for metric, f in ('RMSE', lambda e: np.sqrt((e ** 2).mean())), ('MAE', lambda e: np.abs(e).mean()):
             for j, name in (1, 'mean'), (2, 'item mean'):
@@ -122,11 +124,13 @@ for n in 2, 5:
                 check(got[n, metric, 0, name], 'baseline', f(error[:, j]))
 END
 python3 "$tmp/check.py" "$tmp" list
-thaw train -q --data "$tmp/data" --out "$tmp/listed" --factors 8 --iterations 3 --alpha 1 --unobserved-weight 0.1 \
+thaw train -q --data "$tmp/data" --out "$tmp/listed" --factors 8 --iterations 3 --strength raw --alpha 1 --unobserved-weight 0.1 \
     --regularization 0.01 --holdout-list "$tmp/list" >/dev/null
-thaw train -q --data "$tmp/data" --out "$tmp/ratings" --model explicit --factors 4 --iterations 3 --regularization 0.05 \
-    --holdout-list "$tmp/list" >/dev/null
-for model in listed ratings; do
+for model in ratings plain; do
+    thaw train -q --data "$tmp/data" --out "$tmp/$model" --model explicit --factors 4 --iterations 3 --regularization 0.05 \
+        --biases "$([ $model = plain ] && echo no || echo yes)" --holdout-list "$tmp/list" >/dev/null
+done
+for model in listed ratings plain; do
     thaw evaluate -q --data "$tmp/data" --model "$tmp/$model" --known 2,5 --cutoffs 5,10 --known-list "$tmp/list" --format csv |
         python3 "$tmp/check.py" "$tmp" $model || fail "NumPy finds other numbers for $model"
 done

@@ -45,6 +45,13 @@ check_program() { # PROGRAM
 check_program thaw
 check_program thaw-lookup
 
+# The guide explains every exit status.
+for code in $(sed -n '/^\.SH EXIT STATUS/,/^\.SH E[^X]/s/^\.B \([0-9]*\)$/\1/p' "$tmp/thaw.1"); do
+    grep -q "^| $code |" "$THAW_SOURCE/docs/operations.md" || fail "docs/operations.md does not explain exit status $code"
+    codes=$((${codes-0} + 1))
+done
+[ "$codes" -ge 10 ] || fail "thaw --man lists only ${codes-0} exit statuses"
+
 # Errors: usage is 64, on stderr, one line that names the trouble and helps.
 expect_usage() { # WORD COMMAND...
     local word=$1 status=0

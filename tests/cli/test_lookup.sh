@@ -64,6 +64,8 @@ expect 65 thaw-lookup similar tables --item nothing
 echo "thaw-lookup: no item 'nothing' in tables" | cmp - err || fail "message: $(cat err)"
 expect 65 thaw-lookup recommend tables --history y1,nothing,y2 -k 2
 [ "$(wc -l <out)" = 2 ] || fail "the known part of a history is not used"
+expect 65 thaw-lookup recommend tables --history y1,y2 --strengths=-1,0
+[ ! -s out ] && grep -q 'nothing to go by' err || fail "a history that does not count is answered: $(cat out)"
 
 # vector: text, csv, jsonl and npy say the same.
 thaw-lookup export tables --kind users --format csv | sed 1d | grep '^[ab]' | sort >exported
@@ -117,6 +119,7 @@ expect 64 thaw-lookup recommend tables -k 0 --user a1
 expect 64 thaw-lookup recommend tables --history x1,x2 --strengths 1
 expect 64 thaw-lookup recommend tables --history x1 --strengths 1,2
 expect 64 thaw-lookup recommend tables --history x1 --strengths much
+expect 64 thaw-lookup recommend tables --history ''
 expect 64 thaw-lookup recommend tables --strengths 1
 expect 66 thaw-lookup info nowhere
 expect 66 thaw-lookup info data/nothing

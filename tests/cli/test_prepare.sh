@@ -52,6 +52,8 @@ expect pairs 6
 expect users 4
 expect users-without-interactions 1
 expect users-attribute-lines 4
+expect users-attribute-lines-skipped 1
+expect users-attribute-lines-replaced 0
 expect items 3
 expect items-degree-max 3
 expect users-degree-median 2

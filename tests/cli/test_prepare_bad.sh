@@ -56,6 +56,8 @@ refuse 66 'nowhere.csv' - --events fine.csv nowhere.csv
 refuse 66 'nobody.csv' - --events fine.csv --users nobody.csv
 refuse 64 'weights' - --events fine.csv --columns user,item,value --event-weights view=1
 refuse 64 'parts' - --events fine.csv --parts 0
+refuse 64 '--users' - --events fine.csv --user-attributes id,age
+refuse 64 '--out is empty' - --events fine.csv --out ''
 refuse 64 'memory' - --events fine.csv --memory 1M --chunk 1M
 refuse 64 '--parts [0-9]' - --events fine.csv --parts 1 --memory 1M --chunk 4K
 refuse 74 'a file is in the way' - --events fine.csv --out fine.csv/out
@@ -76,6 +78,14 @@ mpirun -n 2 --bind-to none thaw prepare --events heavy.csv --columns user,item,v
 grep -qx users,1 heavy.csv.out && grep -qx pairs,5000 heavy.csv.out || fail "one user with every item"
 grep -q 'heavy.csv:1: .*255 bytes' heavy.log || fail "the bad line is not shown: $(cat heavy.log)"
 grep -q 'memory of a rank' heavy.log || fail "no word about memory"
+
+# No room for the quarantine, or for the dataset: 74, and nothing stays. (A limit on the size of files stands for a full disk.)
+for events in mixed.csv fine.csv; do
+    rm -rf out
+    status=0
+    (trap '' XFSZ; ulimit -f 4; exec thaw prepare --quiet --events $events --parts 1 --out out) >said 2>&1 || status=$?
+    [ $status = 74 ] && [ ! -e out ] || fail "no room for $events: status $status, left $(ls out 2>&1): $(cat said)"
+done
 
 # A signal ends it, with nothing left behind.
 seq 1 2000000 | awk '{ print "u" $1 % 1000 ",i" $1 % 700 "," $1 % 5 + 1 }' >long.csv

@@ -87,6 +87,19 @@ summary "2 steps run" thaw run own/own.ini
 echo "u1,i999" >own/logs/9.csv # a further file of the pattern, which adds nothing new but a count
 summary "2 steps run" thaw run own/own.ini
 
+# ---- A dataset that the job did not write is not replaced, however often it is tried ----
+thaw prepare --quiet --events own/logs --columns user,item --parts 2 --out own/other/data >/dev/null
+cp own/other/data/manifest.pb before.pb
+for i in 1 2; do
+    status=0
+    thaw run own/own.ini --force --set job.out="$tmp/own/other" >out 2>err || status=$?
+    [ $status = 64 ] && grep -q 'holds a dataset already' err || fail "try $i over a dataset of others ends with $status: $(cat err)"
+done
+cmp before.pb own/other/data/manifest.pb
+head -c 99 /dev/urandom >own/other/job.pb
+thaw run own/own.ini --set job.out="$tmp/own/other" >out 2>err && fail "a damaged record is taken"
+grep -q 'job.pb: .*remove the folder' err || fail "a damaged record: $(cat err)"
+
 # ---- A training that is stopped goes on, and ends as if it had not been ----
 long=(thaw run own/own.ini --set train.iterations=60 train.checkpoint-every=1)
 "${long[@]}" job.out="$tmp/whole" >/dev/null 2>&1

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every C source is formatted as .clang-format says, and no source mentions unfinished work.
+# Every C source is formatted as .clang-format says, no source mentions unfinished work, lists of packages agree.
 # labels: style once
 set -euo pipefail
 cd "$THAW_SOURCE"
@@ -11,6 +11,11 @@ if grep -rnE '\b(TODO|FIXME|XXX)\b|not implemented' --include='*.[ch]' --include
 fi
 for script in jobs/demo jobs/setup tests/run .ci/run tests/cli/*.sh tests/bench/*; do
     [ ! -f "$script" ] || bash -n "$script"
+done
+
+# What CMake looks for and what jobs/setup installs are one list.
+for package in $(grep -oE '\b(lib[a-z0-9-]+-dev|protobuf-c-compiler|openmpi-bin|pkg-config)\b' cmake/thaw.cmake | sort -u); do
+    grep -q -- " $package " jobs/setup || { echo "jobs/setup does not install $package, which cmake/thaw.cmake wants"; exit 1; }
 done
 
 format=$(command -v clang-format-14 || command -v clang-format || true)

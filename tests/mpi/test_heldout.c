@@ -399,12 +399,12 @@ static void rating_errors_are_the_brute_ones(void **state) {
     float *x = malloc((size_t)(h->nusers * (K + 1) + 1) * sizeof *x);
     for (int64_t i = 0; i < n; i++) mean[i] = 1 + (double)(first + i) / 20;
     assert_int_equal(thaw_heldout_fold_in(comm, &m, h, KNOWN, x, &err), THAW_OK);
-    assert_int_equal(thaw_heldout_errors(comm, &m, h, x, mean, errors, &err), THAW_OK);
+    assert_int_equal(thaw_heldout_errors(comm, &m, h, x, 2.25, mean, errors, &err), THAW_OK);
     for (int64_t u = 0; u < h->nusers; u++) {
         double brute[6] = {0};
         for (int64_t t = h->truth_ptr[u]; t < h->truth_ptr[u + 1]; t++) {
             const float *y = factors[h->truth[t]], *xu = x + u * (K + 1);
-            double p[3] = {als.mean + (double)xu[K] + (double)y[K], als.mean, 1 + (double)h->truth[t] / 20};
+            double p[3] = {als.mean + (double)xu[K] + (double)y[K], 2.25, 1 + (double)h->truth[t] / 20};
             for (int j = 0; j < K; j++) p[0] += (double)xu[j] * (double)y[j];
             for (int b = 0; b < 3; b++) {
                 double e = (double)h->truth_value[t] - p[b];

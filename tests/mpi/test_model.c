@@ -173,8 +173,12 @@ static void test_interrupted(void **state) {
     if (thaw_comm_rank(comm) == 0) assert_int_equal(thaw_dir_make(path, NULL), 0);
     thaw_comm_barrier(comm);
     check(1, false);
+    assert_int_equal(thaw_path_join(path, out, "iteration-000009.tmp", NULL), 0);
+    if (thaw_comm_rank(comm) == 0) assert_int_equal(thaw_dir_make(path, NULL), 0);
+    thaw_comm_barrier(comm);
     save(2, false);
     check(2, false);
+    assert_true(!exists("iteration-000009.tmp"));
     assert_int_equal(thaw_path_join(path, out, "current", NULL), 0);
     thaw_comm_barrier(comm);
     if (thaw_comm_rank(comm) == 0) assert_int_equal(unlink(path), 0); // killed before the switch

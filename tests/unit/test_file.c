@@ -213,6 +213,8 @@ static void paths_join(void **state) {
 static void folders_come_and_go(void **state) {
     (void)state;
     struct thaw_err err = THAW_ERR_INIT;
+    assert_int_equal(thaw_dir_check(scratch_path("tree/of//folders/"), &err), THAW_OK);
+    assert_false(thaw_path_exists(scratch_path("tree")));
     assert_int_equal(thaw_dir_make(scratch_path("tree/of//folders/"), &err), THAW_OK);
     assert_int_equal(thaw_dir_make(scratch_path("tree/of/folders"), &err), THAW_OK);
     assert_int_equal(thaw_dir_sync(scratch_path("tree/of"), &err), THAW_OK);
@@ -220,6 +222,8 @@ static void folders_come_and_go(void **state) {
     assert_int_equal(thaw_file_put(scratch_path("outside"), "x", 1, NULL, &err), THAW_OK);
     assert_int_equal(thaw_dir_make(scratch_path("tree/of/file/below"), &err), THAW_EIO);
     err = THAW_ERR_INIT;
+    assert_int_equal(thaw_dir_check(scratch_path("tree/of"), &err), THAW_OK);
+    assert_int_equal(thaw_dir_check(scratch_path("tree/of/file/below"), NULL), THAW_EIO);
     assert_int_equal(symlink(scratch_path("outside"), scratch_path("tree/link")), 0);
     assert_int_equal(symlink("..", scratch_path("tree/up")), 0);
     assert_int_equal(thaw_dir_remove(scratch_path("tree"), &err), THAW_OK);

@@ -89,10 +89,7 @@ static void peak_is_told(void **state) {
 
 static void narrowing(void **state) {
     (void)state;
-    uint32_t u = 7;
     int i = 7;
-    assert_true(thaw_fits_u32(UINT32_MAX, &u) && u == UINT32_MAX);
-    assert_false(thaw_fits_u32(-1, &u) || thaw_fits_u32((int64_t)UINT32_MAX + 1, &u));
     assert_true(thaw_fits_int(INT32_MIN, &i) && i == INT32_MIN);
     assert_false(thaw_fits_int((int64_t)INT32_MAX + 1, &i) || thaw_fits_int((int64_t)INT32_MIN - 1, &i));
 }

@@ -92,6 +92,7 @@ static const struct thaw_cmd cmd = {
     .max_operands = 2,
     .description = "Reads a dataset and trains.\n\n.Dotted words and --options survive: 'quoted', "
                    "\\backslashed, \u03bb.",
+    .files = "OUT/a-file: what it is\nanother: else",
     .examples = "thaw train --interactions a.csv \\\n    --out 'm'",
     .opts = table,
     .nopts = sizeof table / sizeof *table,
@@ -263,7 +264,8 @@ static void print_help(FILE *f) {
 }
 
 static void print_man(FILE *f) {
-    thaw_opt_man(&cmd, "0.1.0", f);
+    static const int codes[] = {THAW_EUSAGE, THAW_EIO, 0};
+    thaw_opt_man(&cmd, "0.1.0", codes, f);
 }
 
 static void help_is_complete_and_narrow(void **state) {
@@ -297,8 +299,9 @@ static void man_page_is_escaped(void **state) {
         "\n.SH SYNOPSIS\n",
         "\n.SH DESCRIPTION\n",
         "\n.SH OPTIONS\n",
-        "\n.SH EXAMPLES\n",
-        "\n.SH EXIT STATUS\n",
+        "\n.SH EXIT STATUS\n.TP\n.B 0\nSuccess.\n.TP\n.B 64\n",
+        "\n.TP\n.B 74\nWriting failed.\n.SH FILES\n",
+        "\n.SH FILES\n.TP\n\\fIOUT/a\\-file\\fR\nwhat it is\n.TP\n\\fIanother\\fR\nelse\n.SH EXAMPLES\n",
         "\n.SH SEE ALSO\n",
         "\n.PP\n\\&.Dotted words and \\-\\-options",
         "\\(aqquoted\\(aq, \\ebackslashed, \\[u03BB].",

@@ -104,7 +104,7 @@ static void random_text(struct text *t, struct thaw_rng *rng, bool mark) {
     for (uint64_t i = 0; i < lines; i++) {
         for (uint64_t n = thaw_rng_below(rng, 12); n > 0; n--)
             append(t, letters + thaw_rng_below(rng, 11), 1);
-        if (i + 1 < lines || thaw_rng_below(rng, 2)) append(t, "\r\n" + thaw_rng_below(rng, 2), 1);
+        if (i + 1 < lines || thaw_rng_below(rng, 2)) append(t, &"\r\n"[thaw_rng_below(rng, 2)], 1);
         if (t->bytes[t->n - 1] == '\r' && thaw_rng_below(rng, 2)) append(t, "\n", 1);
     }
 }
@@ -167,7 +167,7 @@ static void test_long_lines(void **state) {
     for (int crlf = 0; crlf < 2; crlf++) {
         for (size_t i = 0; i < sizeof length / sizeof length[0]; i++) {
             append(&file, x, length[i]);
-            append(&file, "\r\n" + (crlf ? 0 : 1), crlf ? 2 : 1);
+            append(&file, &"\r\n"[crlf ? 0 : 1], crlf ? 2 : 1);
             append(&file, "short\n", 6);
         }
     }

@@ -58,6 +58,12 @@ void thaw_print_hits(struct thaw_session *s, int format, const char *name, const
 void thaw_print_vector(struct thaw_sink *o, int format, enum thaw_side side, const char *id, size_t n,
                        const float *x, int columns);
 
+// ---- Options of several verbs: entries of the table of struct T ----
+#define THAW_OPT_COUNT(T, HELP)                                                                              \
+    {                                                                                                        \
+        .name = "count", .letter = 'k', .kind = THAW_OPT_INT, .offset = offsetof(T, k), .arg = "N",          \
+        .def = "10", .min = 1, .max = 1e6, .help = HELP                                                      \
+    }
 #define THAW_OPT_THREADS(T)                                                                                  \
     {                                                                                                        \
         .name = "threads", .letter = 't', .kind = THAW_OPT_INT, .offset = offsetof(T, threads), .arg = "N",  \

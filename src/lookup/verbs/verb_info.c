@@ -39,6 +39,16 @@ static void field_i64(struct thaw_sink *o, bool json, const char *name, int64_t 
     if (!json) thaw_sink_char(o, '\n');
 }
 
+static void field_real(struct thaw_sink *o, bool json, const char *name, double value) {
+    char text[32];
+    snprintf(text, sizeof text, "%.17g", value);
+    thaw_sink_text(o, json ? ",\"" : "");
+    thaw_sink_text(o, name);
+    thaw_sink_text(o, json ? "\":" : "\t");
+    thaw_sink_text(o, text);
+    if (!json) thaw_sink_char(o, '\n');
+}
+
 static void field_digest(struct thaw_sink *o, bool json, const char *name, uint64_t digest) {
     char text[17];
     snprintf(text, sizeof text, "%016" PRIx64, digest);
@@ -46,13 +56,11 @@ static void field_digest(struct thaw_sink *o, bool json, const char *name, uint6
 }
 
 static void print_info(struct thaw_sink *o, const struct thaw_lookup_info *i, bool json) {
-    char mean[32];
     field_text(o, json, "version", i->version);
     field_text(o, json, "model", i->model);
     field_i64(o, json, "factors", i->factors);
     field_i64(o, json, "columns", i->columns);
-    snprintf(mean, sizeof mean, "%.17g", i->mean);
-    if (i->mean != 0) field_text(o, json, "mean", mean);
+    if (i->mean != 0) field_real(o, json, "mean", i->mean);
     field_i64(o, json, "users", i->users);
     field_i64(o, json, "items", i->items);
     field_i64(o, json, "interactions", i->interactions);

@@ -35,15 +35,7 @@ static const struct thaw_opt opts[] = {
      .offset = offsetof(struct options, strengths),
      .arg = "X,X,...",
      .help = "A strength, or a rating for an explicit model, for each item of --history; 1 when not given."},
-    {.name = "count",
-     .letter = 'k',
-     .kind = THAW_OPT_INT,
-     .offset = offsetof(struct options, k),
-     .arg = "N",
-     .def = "10",
-     .min = 1,
-     .max = 1e6,
-     .help = "How many items to print for each."},
+    THAW_OPT_COUNT(struct options, "How many items to print for each."),
     {.name = "with-seen",
      .kind = THAW_OPT_FLAG,
      .offset = offsetof(struct options, with_seen),
@@ -214,6 +206,7 @@ static int history_parse(struct history *h, struct thaw_session *s, const struct
     }
     if (!code && o->strengths.n > 0 && next_word(&strengths, &word, &n))
         code = thaw_fail(err, THAW_EUSAGE, "--strengths: more than items in --history");
+    if (!code && h->n == 0 && s->unknown == 0) code = thaw_fail(err, THAW_EUSAGE, "--history names no item");
     return code;
 }
 
@@ -222,7 +215,12 @@ static int run_history(struct batch *b, struct thaw_session *s, const struct opt
     struct history h = {0};
     int code = history_parse(&h, s, o, err);
     if (!code && h.n > 0) code = thaw_lookup_fold_in(s->l, h.items, h.strengths, h.n, b->x, err);
-    if (!code && h.n > 0) {
+    const bool usable = !code && h.n > 0 && has_vector(s, b->x);
+    if (!code && h.n > 0 && !usable) {
+        fprintf(stderr, "thaw-lookup: no strength of the history is above 0: nothing to go by\n");
+        s->unknown++;
+    }
+    if (usable) {
         b->exclude[0] = h.items;
         b->nexclude[0] = h.n;
         b->n = 1;
