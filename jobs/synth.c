@@ -225,6 +225,8 @@ static int count(struct synth_run *r, struct thaw_err *err) {
 static int one_events_file(struct synth_run *r, int64_t file, struct thaw_synth_tally *tally,
                            struct thaw_err *err) {
     char name[64], path[THAW_PATH_MAX];
+    if (thaw_comm_stop_requested(r->ctx->comm))
+        return thaw_fail(err, THAW_ESTOPPED, "the log was not finished: nothing was kept, run it again");
     snprintf(name, sizeof name, "events-%05" PRId64 "-of-%05" PRId64 ".csv", file, r->nfiles);
     int rc = thaw_path_join(path, r->partial, name, err);
     if (rc) return rc;
@@ -250,11 +252,18 @@ static int events(struct synth_run *r, struct thaw_err *err) {
     for (int64_t i = 0; i < nmine; i++) {
         struct thaw_err mine = THAW_ERR_INIT;
         struct thaw_synth_tally tally = {0};
-        int code = one_events_file(r, r->first_file + i, &tally, &mine);
+        int code, failed;
+#pragma omp atomic read
+        failed = rc;
+        if (failed) continue;
+        code = one_events_file(r, r->first_file + i, &tally, &mine);
 #pragma omp critical(thaw_synth_files)
         {
-            if (code && !rc) *err = mine;
-            if (!rc) rc = code;
+            if (code && !rc) {
+                *err = mine;
+#pragma omp atomic write
+                rc = code;
+            }
             tally_add(&r->tally, &tally);
             thaw_log_step(r->ctx->log, thaw_synth_total(r->world) / nmine * ++ndone);
         }

@@ -220,6 +220,13 @@ static int take_header(struct thaw_format *f, const struct thaw_head *head, stru
     return code;
 }
 
+// All of a file looks like one line when it came from where lines end in CR.
+static bool ends_in_cr(const struct thaw_head *head) {
+    const char *text = head->line[0].text;
+    const char *cr = head->nlines == 1 && text ? memchr(text, '\r', head->line[0].n) : NULL;
+    return cr && cr + 1 < text + head->line[0].n;
+}
+
 static int detect(struct thaw_format *f, const struct thaw_head *head, const struct thaw_format_wish *wish,
                   struct thaw_err *err) {
     bool named = wish->delimiter != NULL && strcmp(wish->delimiter, "auto") != 0;
@@ -231,6 +238,10 @@ static int detect(struct thaw_format *f, const struct thaw_head *head, const str
     if ((f->path = strdup(head->path)) == NULL)
         return thaw_fail(err, THAW_EMEM, "cannot allocate a file's name");
     if (head->nlines == 0) return thaw_fail(err, THAW_EDATA, "%s: it has no lines", head->path);
+    if (ends_in_cr(head))
+        return thaw_fail(err, THAW_EDATA,
+                         "%s: its lines end in carriage returns alone; convert them first (tr '\\r' '\\n')",
+                         head->path);
     f->encoding = wish->encoding;
     f->has_header = f->header_sure = wish->header == THAW_HEADER_YES;
     int code = named ? THAW_OK : detect_delimiter(f, head, wish->no_quoting, err);

@@ -61,14 +61,19 @@ int thaw_pack_read(const char *dir, const char *name, const ProtobufCMessageDesc
 
 int thaw_pack_digest(const ProtobufCMessage *message, uint64_t *digest, struct thaw_err *err) {
     const ProtobufCMessageDescriptor *type = message->descriptor;
-    const ProtobufCFieldDescriptor *run = protobuf_c_message_descriptor_get_field_by_name(type, "run");
-    ProtobufCMessage *copy = NULL; // shallow: its fields stay the caller's
+    static const char *const left_out[] = {"run", "dataset"}; // who wrote it, and where the dataset lay
+    ProtobufCMessage *copy = NULL;                            // shallow: its fields stay the caller's
     uint8_t *bytes = NULL;
     int code = thaw_alloc(&copy, 1, type->sizeof_message, "a manifest", err);
     if (code != THAW_OK) return code;
     memcpy(copy, message, type->sizeof_message);
-    if (run && run->type == PROTOBUF_C_TYPE_MESSAGE && run->label != PROTOBUF_C_LABEL_REPEATED)
-        memset((char *)copy + run->offset, 0, sizeof(void *));
+    for (size_t i = 0; i < sizeof left_out / sizeof *left_out; i++) {
+        const ProtobufCFieldDescriptor *f =
+            protobuf_c_message_descriptor_get_field_by_name(type, left_out[i]);
+        if (f && (f->type == PROTOBUF_C_TYPE_MESSAGE || f->type == PROTOBUF_C_TYPE_STRING) &&
+            f->label != PROTOBUF_C_LABEL_REPEATED)
+            memset((char *)copy + f->offset, 0, sizeof(void *));
+    }
     size_t n = protobuf_c_message_get_packed_size(copy);
     code = thaw_alloc(&bytes, n, 1, "a manifest", err);
     if (code == THAW_OK) {

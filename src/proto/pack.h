@@ -2,8 +2,8 @@
 //
 // A manifest file is 8 bytes of magic ("THAWPB1\n"), the XXH3-64 of what follows as 8 little-endian bytes,
 // then the message. A dataset, model or tables version is identified by its manifest's digest: the XXH3-64 of
-// the serialized message with its run left out. Two runs that made the same files have the same digest,
-// whatever machine, ranks and threads they used.
+// the serialized message without its run and, of a model, the dataset's path. Two runs that made the same
+// files have the same digest, whatever machine, folders, ranks and threads they used.
 #ifndef THAW_PROTO_PACK_H
 #define THAW_PROTO_PACK_H
 

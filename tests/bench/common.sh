@@ -10,7 +10,7 @@ if ! command -v thaw >/dev/null || ! command -v thaw-lookup >/dev/null; then
     exit 66
 fi
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
-export OMPI_MCA_btl_vader_single_copy_mechanism=none
+export OMPI_MCA_btl_vader_single_copy_mechanism=none PMIX_MCA_gds=hash
 
 runs=${RUNS:-3}
 scratch=$(mktemp -d "${THAW_SCRATCH:-${TMPDIR:-/tmp}}/thaw-bench.XXXXXX")

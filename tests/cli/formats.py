@@ -117,7 +117,7 @@ def read_manifest(schema, message, folder):
     body = raw[16:]
     m = decode(schema, message, body)
     assert m["format"] == 1
-    run = [number for number, (name, _, _) in schema[0][message].items() if name == "run"]
+    run = [number for number, (name, _, _) in schema[0][message].items() if name in ("run", "dataset")]
     digest = None
     if _xxh3:
         assert struct.unpack("<Q", raw[8:16])[0] == xxh3(body)

@@ -24,6 +24,7 @@ refuse() {
 }
 
 : >empty.csv
+printf 'u,i,1\rv,i,2\r' >mac.csv
 printf 'user,item,value\n' >header.csv
 head -c 200000 /dev/urandom >garbage.bin
 { printf 'user,item,value\nu,i,1\n'; seq 1 250 | sed 's/$/,i,1/'; cat garbage.bin; } >mixed.csv
@@ -39,6 +40,7 @@ gzip -c fine.csv | head -c 3000 >cut.csv.gz
 mkdir none
 
 refuse 65 'empty.csv' - --events empty.csv
+refuse 65 'carriage returns' - --events mac.csv
 refuse 65 'no usable events' - --events header.csv --columns user,item,value --header yes
 refuse 65 '' '?' --events garbage.bin
 refuse 65 'max-bad-fraction' quarantine.tsv --events mixed.csv
@@ -83,7 +85,7 @@ grep -q 'memory of a rank' heavy.log || fail "no word about memory"
 for events in mixed.csv fine.csv; do
     rm -rf out
     status=0
-    (trap '' XFSZ; ulimit -f 4; exec thaw prepare --quiet --events $events --parts 1 --out out) >said 2>&1 || status=$?
+    (trap '' XFSZ; ulimit -f 4; export PMIX_MCA_gds=hash OMPI_MCA_btl=self; exec thaw prepare --quiet --events $events --parts 1 --out out) >said 2>&1 || status=$?
     [ $status = 74 ] && [ ! -e out ] || fail "no room for $events: status $status, left $(ls out 2>&1): $(cat said)"
 done
 

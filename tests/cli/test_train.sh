@@ -111,6 +111,9 @@ status 64 thaw train --data data --out x --patience 2
 grep -q 'holdout-users' err || fail "patience: $(cat err)"
 status 66 thaw train --data data --out x --holdout-list nowhere
 status 64 thaw train --data data --out x --factors 0
+touch taken
+status 74 mpirun -n 2 --bind-to none "${train[@]}" --out taken/x # before the work, not after
+grep -q 'a file is in the way' err && [ ! -s out ] || fail "no place to write: $(cat out err)"
 printf x | dd of="$(ls data/users-*.npz | head -1)" bs=1 seek=600 conv=notrunc 2>/dev/null
 status 65 mpirun -n 2 --bind-to none "${train[@]}" --out x
 grep -q 'users-0' err || fail "damaged shard: $(cat err)"

@@ -110,6 +110,14 @@ static void the_digest_leaves_the_run_out(void **state) {
     assert_int_equal(thaw_pack_digest(&dataset.base, &d, &err), THAW_OK);
     sums[1]--;
     assert_true(a == b && a == c && a != d);
+    Thaw__Model model = THAW__MODEL__INIT;
+    assert_int_equal(thaw_pack_digest(&model.base, &a, &err), THAW_OK);
+    model.dataset = (char *)(uintptr_t) "where/it/lay";
+    assert_int_equal(thaw_pack_digest(&model.base, &b, &err), THAW_OK);
+    assert_string_equal(model.dataset, "where/it/lay");
+    model.dataset_digest = 1;
+    assert_int_equal(thaw_pack_digest(&model.base, &c, &err), THAW_OK);
+    assert_true(a == b && a != c);
     Thaw__Job job = THAW__JOB__INIT; // has no run
     assert_int_equal(thaw_pack_digest(&job.base, &d, &err), THAW_OK);
     assert_true(d == thaw_hash_id("", 0));
