@@ -10,7 +10,7 @@ if ! command -v thaw >/dev/null || ! command -v thaw-lookup >/dev/null; then
     exit 66
 fi
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
-export OMPI_MCA_btl_vader_single_copy_mechanism=none PMIX_MCA_gds=hash
+export PMIX_MCA_gds=hash
 
 runs=${RUNS:-3}
 scratch=$(mktemp -d "${THAW_SCRATCH:-${TMPDIR:-/tmp}}/thaw-bench.XXXXXX")
@@ -20,7 +20,12 @@ fail() {
     echo "$(basename "$0"): WRONG: $*" >&2
     exit 1
 }
-ranks() { mpirun -n "$1" --bind-to none "${@:2}"; }
+# One core for each rank where there are enough.
+ranks() {
+    local bind=none
+    [ "$1" -gt "$(env -u OMP_NUM_THREADS nproc)" ] || [ "${OMP_NUM_THREADS:-1}" -gt 1 ] || bind=core
+    mpirun -n "$1" --bind-to $bind "${@:2}"
+}
 # seconds OUTPUT COMMAND...: wall seconds of a command, on standard output.
 seconds() {
     local began=$EPOCHREALTIME
