@@ -3,6 +3,7 @@
 
 #include "base/decimal.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 #include <errno.h>
@@ -132,42 +133,13 @@ void thaw_sink_csv(struct thaw_sink *s, const char *id, size_t n) {
     thaw_sink_char(s, '"');
 }
 
-// Bytes of the well-formed UTF-8 sequence at p (n > 0 left), 0 when there is none (Unicode 15, table 3-7).
-static size_t utf8_length(const unsigned char *p, size_t n) {
-    const unsigned char c = p[0];
-    if (c < 0x80) return 1;
-    const size_t length = c >= 0xC2 && c <= 0xDF   ? 2
-                          : (c & 0xF0) == 0xE0     ? 3
-                          : c >= 0xF0 && c <= 0xF4 ? 4
-                                                   : 0;
-    if (length == 0 || length > n) return 0;
-    for (size_t i = 1; i < length; i++)
-        if ((p[i] & 0xC0) != 0x80) return 0;
-    if ((c == 0xE0 && p[1] < 0xA0) || (c == 0xED && p[1] > 0x9F) || (c == 0xF0 && p[1] < 0x90) ||
-        (c == 0xF4 && p[1] > 0x8F))
-        return 0;
-    return length;
-}
-
-// Bytes that are not UTF-8 become U+FFFD: the line stays valid JSON.
+// Bytes that are not UTF-8 become U+FFFD: the line stays valid JSON. A text of a sixth of the buffer, which
+// no id is, may be cut.
 void thaw_sink_json(struct thaw_sink *s, const char *id, size_t n) {
     thaw_sink_char(s, '"');
-    for (size_t i = 0, length; i < n; i += length) {
-        const unsigned char *p = (const unsigned char *)id + i;
-        length = utf8_length(p, n - i);
-        char escape[8];
-        if (*p == '"' || *p == '\\') {
-            thaw_sink_char(s, '\\');
-            thaw_sink_char(s, id[i]);
-        } else if (*p < 0x20 || *p == 0x7f) {
-            snprintf(escape, sizeof escape, "\\u%04x", *p);
-            thaw_sink_text(s, escape);
-        } else if (length) {
-            thaw_sink_bytes(s, p, length);
-        } else {
-            thaw_sink_text(s, "\\ufffd");
-        }
-        if (!length) length = 1;
-    }
+    if (6 * n >= BUFFER - s->n) flush(s);
+    char *at = s->buffer + s->n;
+    thaw_json_escape(at, (int64_t)(BUFFER - s->n), id, (int64_t)n);
+    s->n += strlen(at);
     thaw_sink_char(s, '"');
 }

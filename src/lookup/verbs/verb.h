@@ -54,21 +54,43 @@ void thaw_ids_close(struct thaw_ids *ids);
 void thaw_print_hits(struct thaw_session *s, int format, const char *name, const char *who, size_t n,
                      const struct thaw_hit *hits, int nhits);
 
+// The names of a vector's columns, as the first line of a CSV file.
+void thaw_print_columns(struct thaw_session *s);
 // An id and its numbers, as text, csv or jsonl.
 void thaw_print_vector(struct thaw_sink *o, int format, enum thaw_side side, const char *id, size_t n,
                        const float *x, int columns);
 
-// ---- Options of several verbs: entries of the table of struct T ----
-#define THAW_OPT_COUNT(T, HELP)                                                                              \
+// ---- What the tables of several verbs share: entries of struct T, and the fields of struct thaw_cmd ----
+#define THAW_OPT_NUMBER(T, NAME, LETTER, FIELD, DEF, MIN, MAX, HELP)                                         \
     {                                                                                                        \
-        .name = "count", .letter = 'k', .kind = THAW_OPT_INT, .offset = offsetof(T, k), .arg = "N",          \
-        .def = "10", .min = 1, .max = 1e6, .help = HELP                                                      \
+        .name = NAME, .letter = LETTER, .kind = THAW_OPT_INT, .offset = offsetof(T, FIELD), .arg = "N",      \
+        .def = DEF, .min = MIN, .max = MAX, .help = HELP                                                     \
     }
+#define THAW_OPT_COUNT(T, HELP) THAW_OPT_NUMBER(T, "count", 'k', k, "10", 1, 1e6, HELP)
 #define THAW_OPT_THREADS(T)                                                                                  \
+    THAW_OPT_NUMBER(T, "threads", 't', threads, "1", 1, 4096,                                                \
+                    "Threads that scan the item table; the results do not depend on it.")
+#define THAW_OPT_USERS(T, HELP)                                                                              \
     {                                                                                                        \
-        .name = "threads", .letter = 't', .kind = THAW_OPT_INT, .offset = offsetof(T, threads), .arg = "N",  \
-        .def = "1", .min = 1, .max = 4096,                                                                   \
-        .help = "Threads that scan the item table; the results do not depend on it."                         \
+        .name = "user", .letter = 'u', .kind = THAW_OPT_LIST, .offset = offsetof(T, users), .arg = "ID...",  \
+        .help = HELP                                                                                         \
     }
+#define THAW_OPT_ITEMS(T, HELP)                                                                              \
+    {                                                                                                        \
+        .name = "item", .letter = 'i', .kind = THAW_OPT_LIST, .offset = offsetof(T, items), .arg = "ID...",  \
+        .help = HELP                                                                                         \
+    }
+#define THAW_OPT_WORD(T, NAME, FIELD, ARG, DEF, CHOICES, HELP)                                               \
+    {                                                                                                        \
+        .name = NAME, .kind = THAW_OPT_CHOICE, .offset = offsetof(T, FIELD), .arg = ARG, .def = DEF,         \
+        .choices = CHOICES, .help = HELP                                                                     \
+    }
+#define THAW_OPT_KIND(T, DEF, HELP) THAW_OPT_WORD(T, "kind", kind, "KIND", DEF, "users|items", HELP)
+#define THAW_OPT_FORMAT(T, DEF, CHOICES, HELP)                                                               \
+    THAW_OPT_WORD(T, "format", format, "FORMAT", DEF, CHOICES, HELP)
+
+#define THAW_VERB_OPTIONS(T, TABLE)                                                                          \
+    .program = "thaw-lookup", .opts = TABLE, .nopts = sizeof TABLE / sizeof *TABLE, .size = sizeof(T)
+#define THAW_VERB_TABLES .operands = "TABLES", .min_operands = 1, .max_operands = 1
 
 #endif

@@ -17,21 +17,11 @@ struct options {
 };
 
 static const struct thaw_opt opts[] = {
-    {.name = "kind",
-     .kind = THAW_OPT_CHOICE,
-     .offset = offsetof(struct options, kind),
-     .arg = "KIND",
-     .def = "items",
-     .choices = "users|items",
-     .help = "Which table to export."},
-    {.name = "format",
-     .kind = THAW_OPT_CHOICE,
-     .offset = offsetof(struct options, format),
-     .arg = "FORMAT",
-     .def = "csv",
-     .choices = "csv|npy|word2vec",
-     .help = "csv: id, factors, bias; npy: a NumPy array of 32-bit floats without ids; word2vec: its text "
-             "format, factors only."},
+    THAW_OPT_KIND(struct options, "items", "Which table to export."),
+    THAW_OPT_FORMAT(
+        struct options, "csv", "csv|npy|word2vec",
+        "csv: id, factors, bias; npy: a NumPy array of 32-bit floats without ids; word2vec: its text "
+        "format, factors only."),
     {.name = "out",
      .letter = 'o',
      .kind = THAW_OPT_TEXT,
@@ -46,21 +36,12 @@ static const struct thaw_opt opts[] = {
 };
 
 static void export_csv(struct thaw_session *s, enum thaw_side side, int64_t nrows) {
-    struct thaw_sink *o = &s->out;
-    thaw_sink_text(o, "id");
-    for (int j = 0; j < s->info.factors; j++) {
-        thaw_sink_text(o, ",f");
-        thaw_sink_i64(o, j);
-    }
-    thaw_sink_text(o, s->info.biases ? ",bias\n" : "\n");
+    thaw_print_columns(s);
     for (int64_t row = 0; row < nrows; row++) {
         size_t n;
         const char *id = thaw_lookup_id(s->l, side, row, &n);
-        const float *x = thaw_lookup_vector(s->l, side, row);
-        thaw_sink_csv(o, id, n);
-        thaw_sink_char(o, ',');
-        thaw_sink_f32s(o, x, s->info.columns, ',');
-        thaw_sink_char(o, '\n');
+        thaw_print_vector(&s->out, THAW_CSV, side, id, n, thaw_lookup_vector(s->l, side, row),
+                          s->info.columns);
     }
 }
 
@@ -135,18 +116,13 @@ static int run(const void *options, const struct thaw_list *operands, struct tha
 }
 
 static const struct thaw_cmd cmd = {
-    .program = "thaw-lookup",
     .name = "export",
     .summary = "write a whole table as CSV, NumPy array or word2vec text",
-    .operands = "TABLES",
-    .min_operands = 1,
-    .max_operands = 1,
+    THAW_VERB_TABLES,
     .description =
         "Streams the vectors of all users or items, in the order of their rows: by part, the busiest first.",
     .examples = "thaw-lookup export tables --kind items --format npy --out items.npy --ids item-ids.npy\n"
                 "thaw-lookup export tables --kind users | gzip > users.csv.gz",
-    .opts = opts,
-    .nopts = sizeof opts / sizeof *opts,
-    .size = sizeof(struct options),
+    THAW_VERB_OPTIONS(struct options, opts),
 };
 const struct thaw_verb thaw_verb_export = {&cmd, run};

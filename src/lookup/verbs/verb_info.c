@@ -11,13 +11,7 @@ struct options {
 };
 
 static const struct thaw_opt opts[] = {
-    {.name = "format",
-     .kind = THAW_OPT_CHOICE,
-     .offset = offsetof(struct options, format),
-     .arg = "FORMAT",
-     .def = "text",
-     .choices = "text|jsonl",
-     .help = "How results are printed."},
+    THAW_OPT_FORMAT(struct options, "text", "text|jsonl", "How results are printed."),
 };
 
 static void field_text(struct thaw_sink *o, bool json, const char *name, const char *value) {
@@ -80,20 +74,15 @@ static int run_info(const void *options, const struct thaw_list *operands, struc
 }
 
 static const struct thaw_cmd cmd_info = {
-    .program = "thaw-lookup",
     .name = "info",
     .summary = "say what a tables folder holds",
-    .operands = "TABLES",
-    .min_operands = 1,
-    .max_operands = 1,
+    THAW_VERB_TABLES,
     .description = "Prints the version that is current, the model it comes from, its sizes and digests. The "
                    "manifest and "
                    "the shape of every file are verified; checksums are not, see thaw-lookup-check(1).",
     .examples = "thaw-lookup info tables\n"
                 "thaw-lookup info tables/v000001 --format jsonl",
-    .opts = opts,
-    .nopts = sizeof opts / sizeof *opts,
-    .size = sizeof(struct options),
+    THAW_VERB_OPTIONS(struct options, opts),
 };
 const struct thaw_verb thaw_verb_info = {&cmd_info, run_info};
 
@@ -115,20 +104,15 @@ static int run_check(const void *options, const struct thaw_list *operands, stru
 }
 
 static const struct thaw_cmd cmd_check = {
-    .program = "thaw-lookup",
     .name = "check",
     .summary = "verify every byte of a tables folder",
-    .operands = "TABLES",
-    .min_operands = 1,
-    .max_operands = 1,
+    THAW_VERB_TABLES,
     .description = "Reads all files, compares every checksum with the manifest, and verifies what lookups "
                    "rely on: that all "
                    "numbers are finite, every id is found at its row, and every list of seen items is in "
                    "order. The first "
                    "damaged file is named and the exit status is 65.",
     .examples = "thaw-lookup check tables",
-    .opts = opts,
-    .nopts = sizeof opts / sizeof *opts,
-    .size = sizeof(struct options),
+    THAW_VERB_OPTIONS(struct options, opts),
 };
 const struct thaw_verb thaw_verb_check = {&cmd_check, run_check};

@@ -19,12 +19,8 @@ struct options {
 };
 
 static const struct thaw_opt opts[] = {
-    {.name = "user",
-     .letter = 'u',
-     .kind = THAW_OPT_LIST,
-     .offset = offsetof(struct options, users),
-     .arg = "ID...",
-     .help = "Known users; without this and --history, one id per line on standard input."},
+    THAW_OPT_USERS(struct options,
+                   "Known users; without this and --history, one id per line on standard input."),
     {.name = "history",
      .kind = THAW_OPT_LIST,
      .offset = offsetof(struct options, history),
@@ -41,13 +37,8 @@ static const struct thaw_opt opts[] = {
      .offset = offsetof(struct options, with_seen),
      .help = "Also recommend items of the user's own history."},
     THAW_OPT_THREADS(struct options),
-    {.name = "format",
-     .kind = THAW_OPT_CHOICE,
-     .offset = offsetof(struct options, format),
-     .arg = "FORMAT",
-     .def = "text",
-     .choices = "text|jsonl|csv",
-     .help = "text and csv: user, rank, item, score; jsonl: one object per user."},
+    THAW_OPT_FORMAT(struct options, "text", "text|jsonl|csv",
+                    "text and csv: user, rank, item, score; jsonl: one object per user."),
 };
 
 // Users waiting to be scored together.
@@ -253,12 +244,9 @@ static int run(const void *options, const struct thaw_list *operands, struct tha
 }
 
 static const struct thaw_cmd cmd = {
-    .program = "thaw-lookup",
     .name = "recommend",
     .summary = "print the best items for known users, or for a history",
-    .operands = "TABLES",
-    .min_operands = 1,
-    .max_operands = 1,
+    THAW_VERB_TABLES,
     .description = "Scores every item for a user and prints the best, exactly, without those the user has "
                    "already interacted with. For an "
                    "explicit model the score is the predicted rating.\n\n"
@@ -270,8 +258,6 @@ static const struct thaw_cmd cmd = {
     .examples = "thaw-lookup recommend tables --user alice -k 5\n"
                 "thaw-lookup recommend tables --history 1193,661,914 --strengths 5,3,4\n"
                 "thaw-lookup recommend tables --format jsonl --threads 8 < users.txt > recommendations.jsonl",
-    .opts = opts,
-    .nopts = sizeof opts / sizeof *opts,
-    .size = sizeof(struct options),
+    THAW_VERB_OPTIONS(struct options, opts),
 };
 const struct thaw_verb thaw_verb_recommend = {&cmd, run};

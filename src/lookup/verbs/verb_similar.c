@@ -12,21 +12,12 @@ struct options {
 };
 
 static const struct thaw_opt opts[] = {
-    {.name = "item",
-     .letter = 'i',
-     .kind = THAW_OPT_LIST,
-     .offset = offsetof(struct options, items),
-     .arg = "ID...",
-     .help = "Items whose neighbours are asked for; without it, one id per line on standard input."},
+    THAW_OPT_ITEMS(struct options,
+                   "Items whose neighbours are asked for; without it, one id per line on standard input."),
     THAW_OPT_COUNT(struct options, "How many items to print for each."),
     THAW_OPT_THREADS(struct options),
-    {.name = "format",
-     .kind = THAW_OPT_CHOICE,
-     .offset = offsetof(struct options, format),
-     .arg = "FORMAT",
-     .def = "text",
-     .choices = "text|jsonl|csv",
-     .help = "text and csv: item, rank, similar item, cosine; jsonl: one object per item."},
+    THAW_OPT_FORMAT(struct options, "text", "text|jsonl|csv",
+                    "text and csv: item, rank, similar item, cosine; jsonl: one object per item."),
 };
 
 static int run(const void *options, const struct thaw_list *operands, struct thaw_err *err) {
@@ -54,20 +45,15 @@ static int run(const void *options, const struct thaw_list *operands, struct tha
 }
 
 static const struct thaw_cmd cmd = {
-    .program = "thaw-lookup",
     .name = "similar",
     .summary = "print the items most similar to an item",
-    .operands = "TABLES",
-    .min_operands = 1,
-    .max_operands = 1,
+    THAW_VERB_TABLES,
     .description = "Compares an item with every other one by the cosine of their factors and prints the "
                    "nearest, exactly. "
                    "Items that training saw no interaction of have no direction and are never printed.\n\n"
                    "An unknown id is named on standard error, the others are answered all the same, and the "
                    "exit status is 65.",
     .examples = "thaw-lookup similar tables --item 1193 -k 5",
-    .opts = opts,
-    .nopts = sizeof opts / sizeof *opts,
-    .size = sizeof(struct options),
+    THAW_VERB_OPTIONS(struct options, opts),
 };
 const struct thaw_verb thaw_verb_similar = {&cmd, run};

@@ -13,40 +13,30 @@ struct options {
 };
 
 static const struct thaw_opt opts[] = {
-    {.name = "user",
-     .letter = 'u',
-     .kind = THAW_OPT_LIST,
-     .offset = offsetof(struct options, users),
-     .arg = "ID...",
-     .help = "Users to look up."},
-    {.name = "item",
-     .letter = 'i',
-     .kind = THAW_OPT_LIST,
-     .offset = offsetof(struct options, items),
-     .arg = "ID...",
-     .help = "Items to look up."},
-    {.name = "kind",
-     .kind = THAW_OPT_CHOICE,
-     .offset = offsetof(struct options, kind),
-     .arg = "KIND",
-     .def = "users",
-     .choices = "users|items",
-     .help = "What the ids on standard input are, when no --user and no --item is given."},
-    {.name = "format",
-     .kind = THAW_OPT_CHOICE,
-     .offset = offsetof(struct options, format),
-     .arg = "FORMAT",
-     .def = "text",
-     .choices = "text|jsonl|csv|npy",
-     .help = "text: the id and its numbers between tabs; npy: a NumPy array of 32-bit floats, one row per id "
-             "asked for, NaN "
-             "where the id is unknown."},
+    THAW_OPT_USERS(struct options, "Users to look up."),
+    THAW_OPT_ITEMS(struct options, "Items to look up."),
+    THAW_OPT_KIND(struct options, "users",
+                  "What the ids on standard input are, when no --user and no --item is given."),
+    THAW_OPT_FORMAT(
+        struct options, "text", "text|jsonl|csv|npy",
+        "text: the id and its numbers between tabs; npy: a NumPy array of 32-bit floats, one row per id "
+        "asked for, NaN "
+        "where the id is unknown."),
 };
 
 static bool all_finite(const float *x, int n) {
     for (int j = 0; j < n; j++)
         if (!isfinite(x[j])) return false;
     return true;
+}
+
+void thaw_print_columns(struct thaw_session *s) {
+    thaw_sink_text(&s->out, "id");
+    for (int j = 0; j < s->info.factors; j++) {
+        thaw_sink_text(&s->out, ",f");
+        thaw_sink_i64(&s->out, j);
+    }
+    thaw_sink_text(&s->out, s->info.biases ? ",bias\n" : "\n");
 }
 
 void thaw_print_vector(struct thaw_sink *o, int format, enum thaw_side side, const char *id, size_t n,
@@ -134,22 +124,13 @@ static int run_side(struct thaw_session *s, const struct options *o, enum thaw_s
     return code;
 }
 
-static void print_header(struct thaw_session *s) {
-    thaw_sink_text(&s->out, "id");
-    for (int j = 0; j < s->info.factors; j++) {
-        thaw_sink_text(&s->out, ",f");
-        thaw_sink_i64(&s->out, j);
-    }
-    thaw_sink_text(&s->out, s->info.biases ? ",bias\n" : "\n");
-}
-
 static int run(const void *options, const struct thaw_list *operands, struct thaw_err *err) {
     const struct options *o = options;
     struct thaw_session s;
     struct found found = {0};
     int code = thaw_session_open(&s, operands, NULL, err);
     if (code) goto done;
-    if (o->format == THAW_CSV) print_header(&s);
+    if (o->format == THAW_CSV) thaw_print_columns(&s);
     if (o->users.n == 0 && o->items.n == 0)
         code = run_side(&s, o, (enum thaw_side)o->kind, &o->users, &found, err);
     if (!code && o->users.n > 0) code = run_side(&s, o, THAW_USERS, &o->users, &found, err);
@@ -161,12 +142,9 @@ done:
 }
 
 static const struct thaw_cmd cmd = {
-    .program = "thaw-lookup",
     .name = "vector",
     .summary = "print the vectors of users or items",
-    .operands = "TABLES",
-    .min_operands = 1,
-    .max_operands = 1,
+    THAW_VERB_TABLES,
     .description = "Looks up ids given as options or, when there are none, one per line on standard input, "
                    "and prints their "
                    "vectors: the factors and, where the model has biases, the bias as the last number. "
@@ -176,8 +154,6 @@ static const struct thaw_cmd cmd = {
                    "exit status is 65.",
     .examples = "thaw-lookup vector tables --user alice bob\n"
                 "thaw-lookup vector tables --kind items --format npy < ids.txt > vectors.npy",
-    .opts = opts,
-    .nopts = sizeof opts / sizeof *opts,
-    .size = sizeof(struct options),
+    THAW_VERB_OPTIONS(struct options, opts),
 };
 const struct thaw_verb thaw_verb_vector = {&cmd, run};
