@@ -166,10 +166,12 @@ void thaw_log_phase(struct thaw_log *log, const char *what, int64_t total, const
     }
 }
 
-// Is a line due? On a terminal by time, otherwise by tenths of the total, or by time when that is unknown.
+// Is a line due? On a terminal by time, otherwise by tenths of the total, or by time when that is unknown. A
+// phase that takes less than a second needs no lines but that of its end.
 static bool due(struct thaw_log *l, double now) {
     if (l->tty) return now - l->shown_s >= 0.1;
     if (l->total <= 0) return now - l->shown_s >= 10.0;
+    if (now - l->began_s < 1.0) return false;
     int tenths = (int)(10.0 * (double)l->done / (double)l->total);
     if (tenths <= l->tenths || tenths >= 10) return false; // the end of the phase reports the whole
     l->tenths = tenths;

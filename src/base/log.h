@@ -25,8 +25,8 @@ void thaw_log_event(struct thaw_log *log, const char *name, const char *fields, 
     __attribute__((format(printf, 3, 4)));
 
 // Progress of a phase: on a terminal one rewritten line with rate and ETA at most 10 times a second,
-// otherwise one line per 10 %. total <= 0 when unknown. `unit` is plural ("rows", "MB"). thaw_log_phase
-// starts one, thaw_log_step reports work done.
+// otherwise one line per 10 % after the first second. total <= 0 when unknown. `unit` is plural ("rows",
+// "MB"). thaw_log_phase starts one, thaw_log_step reports work done.
 void thaw_log_phase(struct thaw_log *log, const char *what, int64_t total, const char *unit);
 void thaw_log_step(struct thaw_log *log, int64_t done);
 void thaw_log_phase_end(struct thaw_log *log);

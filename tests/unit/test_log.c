@@ -89,6 +89,7 @@ static void quiet_says_nothing_but_logs(void **state) {
 
 static void phases(struct thaw_log *log) {
     thaw_log_phase(log, "solving", 1000, "rows");
+    usleep(1010000);
     for (int64_t i = 0; i <= 1000; i += 5) thaw_log_step(log, i);
     thaw_log_phase_end(log);
     thaw_log_phase(log, "reading", 0, "MB");
@@ -115,11 +116,24 @@ static void progress_is_a_line_per_tenth(void **state) {
     free(text);
 }
 
+static void quick_phase(struct thaw_log *log) {
+    thaw_log_phase(log, "solving", 1000, "rows");
+    for (int64_t i = 0; i <= 1000; i += 5) thaw_log_step(log, i);
+}
+
+static void a_quick_phase_is_one_line(void **state) {
+    (void)state;
+    char *text = capture(quick_phase, false, NULL);
+    assert_ptr_equal(strstr(text, "solving: 1,000 rows in "), text);
+    assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
+    free(text);
+}
+
 static void no_log_is_fine(void **state) {
     (void)state;
     struct thaw_log *none = NULL;
     notes(NULL);
-    phases(NULL);
+    quick_phase(NULL);
     thaw_log_close(&none);
     thaw_log_close(NULL);
     struct thaw_err err = THAW_ERR_INIT;
@@ -197,6 +211,7 @@ int main(void) {
         cmocka_unit_test(notes_go_to_people_and_machines),
         cmocka_unit_test(quiet_says_nothing_but_logs),
         cmocka_unit_test(progress_is_a_line_per_tenth),
+        cmocka_unit_test(a_quick_phase_is_one_line),
         cmocka_unit_test(no_log_is_fine),
         cmocka_unit_test(a_full_log_ends_with_a_warning),
         cmocka_unit_test(human_texts),
