@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct options {
     const char *model, *out, *data;
@@ -67,6 +68,7 @@ struct job {
     int columns;
     double *gramian; // k x k
     int number;      // of the version being written
+    bool made;       // rank 0: OUT is new
     char dir[THAW_PATH_MAX];
     Thaw__Tables *manifest; // rank 0
 };
@@ -129,6 +131,7 @@ static int version_begin(struct job *j, bool *skip, struct thaw_err *err) {
         uint64_t digest = 0;
         code = thaw_published_next(j->o->out, &said.number, &digest, err);
         said.skip = !code && digest == j->model->digest && !j->o->force;
+        j->made = !thaw_path_exists(j->o->out);
         if (!code && !said.skip) code = thaw_published_begin(j->o->out, said.number, err);
     }
     if ((code = thaw_comm_agree(j->c, code, err))) return code;
@@ -181,6 +184,32 @@ static int write_part(const struct job *j, enum thaw_side side, int32_t p, const
     return code;
 }
 
+// Local. A signal ends the job between two parts; the ranks agree on it at the end of the side.
+static int check_stop(const struct job *j, enum thaw_side side, struct thaw_err *err) {
+    if (!thaw_comm_stop_requested(j->c)) return THAW_OK;
+    return thaw_fail(err, THAW_ESTOPPED,
+                     "stopped on request while writing %s: %s is as it was; the same command begins anew",
+                     thaw_side_name[side], j->o->out);
+}
+
+// Local. The parts of this rank; rows: those of its range.
+static int write_parts(const struct job *j, enum thaw_side side, const float *rows, Thaw__Tables *list,
+                       struct thaw_err *err) {
+    const struct thaw_plan *plan = &j->plan[side];
+    const int rank = thaw_comm_rank(j->c);
+    size_t cap = 0;
+    int code = THAW_OK;
+    thaw_log_phase(j->ctx->log, side == THAW_USERS ? "writing users" : "writing items",
+                   plan->rank_row[rank + 1] - plan->rank_row[rank], "rows");
+    for (int32_t p = plan->first_part[rank]; !code && p < plan->first_part[rank + 1]; p++) {
+        if ((code = check_stop(j, side, err))) break;
+        code = write_part(j, side, p, rows, list, &cap, err);
+        thaw_log_step(j->ctx->log, plan->first_row[p + 1] - plan->rank_row[rank]);
+    }
+    thaw_log_phase_end(j->ctx->log);
+    return code;
+}
+
 // Collective. On rank 0, *packed grows by the file entries of all ranks: serialized messages join by
 // concatenation, and ranks own parts in order, so the joined list is in part order.
 static int files_gather(const struct job *j, const Thaw__Tables *list, uint8_t **packed, size_t *n,
@@ -213,7 +242,6 @@ static int write_side(struct job *j, enum thaw_side side, uint8_t **packed, size
     const struct thaw_plan *plan = &j->plan[side];
     const int rank = thaw_comm_rank(j->c), k = j->model->manifest->als->factors;
     Thaw__Tables list = THAW__TABLES__INIT;
-    size_t cap = 0;
     float *rows = NULL;
     const size_t nrows = (size_t)(plan->rank_row[rank + 1] - plan->rank_row[rank]);
     int code =
@@ -222,13 +250,7 @@ static int write_side(struct job *j, enum thaw_side side, uint8_t **packed, size
     if ((code = thaw_model_load(j->model, j->c, side, plan, rows, err))) goto done;
     if (side == THAW_ITEMS && (code = thaw_sweep_gramian(j->c, plan, rows, k, j->columns, j->gramian, err)))
         goto done;
-    thaw_log_phase(j->ctx->log, side == THAW_USERS ? "writing users" : "writing items", (int64_t)nrows,
-                   "rows");
-    for (int32_t p = plan->first_part[rank]; !code && p < plan->first_part[rank + 1]; p++) {
-        code = write_part(j, side, p, rows, &list, &cap, err);
-        thaw_log_step(j->ctx->log, plan->first_row[p + 1] - plan->rank_row[rank]);
-    }
-    thaw_log_phase_end(j->ctx->log);
+    code = write_parts(j, side, rows, &list, err);
     if ((code = thaw_comm_agree(j->c, code, err))) goto done;
     code = files_gather(j, &list, packed, n, err);
 done:
@@ -328,6 +350,7 @@ static int write_version(struct job *j, struct thaw_err *err) {
     if (!code) code = write_side(j, THAW_ITEMS, &packed, &n, err);
     if (!code) code = version_finish(j, started, &packed, &n, err);
     if (code && is_first(j)) thaw_dir_remove(j->dir, NULL);
+    if (code && is_first(j) && j->made) rmdir(j->o->out); // only when it is empty
     free(packed);
     return code;
 }
@@ -382,12 +405,14 @@ static const struct thaw_cmd cmd = {
     .name = "tables",
     .summary = "publish a model as tables for thaw-lookup",
     .operands = "",
-    .description = "Writes the factors of a model, with the ids and what each user has seen, as "
-                   "memory-mappable files in a new version of a "
-                   "tables folder, and makes it current by a rename: a reader sees the old version or the "
-                   "new one, never half of one. "
-                   "The files are the same bytes for any number of ranks.\n\n"
-                   "When the current version was made from the same model, nothing is written.",
+    .description =
+        "Writes the factors of a model, with the ids and what each user has seen, as "
+        "memory-mappable files in a new version of a "
+        "tables folder, and makes it current by a rename: a reader sees the old version or the "
+        "new one, never half of one. "
+        "The files are the same bytes for any number of ranks. A stop signal (SIGTERM, SIGUSR1) ends "
+        "with 75 before the next part, and nothing of the new version stays.\n\n"
+        "When the current version was made from the same model, nothing is written.",
     .files = "OUT/v000001: A version: vectors, ids, an index of the ids and what users have seen.\n"
              "OUT/current: A link to the version that readers take.",
     .examples = "thaw tables --model model --out tables\n"
