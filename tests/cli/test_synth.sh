@@ -2,6 +2,7 @@
 # thaw synth: the same bytes for any number of ranks and threads; counts as asked; refusals leave nothing behind.
 # labels: synth determinism
 set -euo pipefail
+. "$THAW_SOURCE/tests/cli/ranks"
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 cd "$tmp"
@@ -67,16 +68,16 @@ diff -q one.json <(thaw synth --out one "${common[@]}" --force --format jsonl) |
 touch one/mine
 expect 64 mine thaw synth --out one "${common[@]}" --force
 rm one/mine
-expect 64 cold-fraction mpirun -n 2 --bind-to none thaw synth --out none --users 1000 --interactions 10 --cold-fraction 1 --quiet
+expect 64 cold-fraction ranks 2 thaw synth --out none --users 1000 --interactions 10 --cold-fraction 1 --quiet
 touch file
 expect 64 file thaw synth --out file "${common[@]}"
-expect 74 partial mpirun -n 2 --bind-to none thaw synth --out /proc/nowhere "${common[@]}"
+expect 74 partial ranks 2 thaw synth --out /proc/nowhere "${common[@]}"
 # One rank cannot write (a limit on file sizes stands for a full disk): one message, nothing left.
 cat >limited <<'L'
 trap '' XFSZ
 [ "${OMPI_COMM_WORLD_RANK:-0}" != 1 ] || ulimit -f 16384
 exec "$@"
 L
-expect 74 'rank 1 of 2' mpirun -n 2 --bind-to none bash limited thaw synth --out none --users 3000 --interactions 1200000 --files 2 \
+expect 74 'rank 1 of 2' ranks 2 bash limited thaw synth --out none --users 3000 --interactions 1200000 --files 2 \
     --cold-fraction 0 --quiet
 [ -z "$(find . -name '*.partial' -o -name '*.tmp' -o -name none)" ] || fail "left behind: $(ls)"
