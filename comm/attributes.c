@@ -106,6 +106,7 @@ static int open_input(struct thaw_attributes *a, struct thaw_comm *c, const char
             thaw_alloc(&s->numbers, (size_t)s->plan.n, sizeof *s->numbers, "statistics of attributes", err);
     int32_t owned = a->last_part - a->first_part;
     if (!code) code = thaw_spill_new(&s->rows, s->config.pool, owned > 0 ? owned : 1, err);
+    if (!code) code = thaw_alloc(&s->part_rows, (size_t)owned, sizeof *s->part_rows, "counts of rows", err);
     free(names);
     return code;
 }
@@ -317,6 +318,7 @@ static int store_rows(void *user, int source, const void *bytes, size_t n, struc
         int code =
             thaw_spill_put(a->state->rows, part - a->first_part, (const char *)bytes + at, length, err);
         if (code) return code;
+        a->state->part_rows[part - a->first_part]++;
         at += length;
     }
     return THAW_OK;
@@ -383,8 +385,8 @@ void thaw_attributes_free(struct thaw_attributes **out) {
         thaw_head_clear(&s->head);
         thaw_sources_close(&s->sources);
         free(s->numbers);
-        free(s->bytes);
-        free(s->row);
+        free(s->part_rows);
+        thaw_attributes_part_clear(a);
     }
     free(s);
     free(a);

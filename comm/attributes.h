@@ -65,8 +65,10 @@ struct thaw_attributes_part {
         const struct thaw_row_pair *pair;
     } * row;
 };
+// Local. Bytes of work that the largest owned part takes, to read its rows back and to give them as CSR.
+int64_t thaw_attributes_part_nbytes(const struct thaw_attributes *a);
 // Local. Read an owned part's rows back; *part is valid until the next call of this or the following
-// function, or free. THAW_EMEM, THAW_EIO.
+// functions, or free. THAW_EMEM, THAW_EIO.
 int thaw_attributes_part(struct thaw_attributes *a, int32_t part, struct thaw_attributes_part *out,
                          struct thaw_err *err);
 
@@ -82,5 +84,7 @@ struct thaw_attributes_csr {
 int thaw_attributes_rows(struct thaw_attributes *a, int32_t part, const char *ids, int64_t nrows,
                          int32_t id_width, struct thaw_attributes_csr *out, struct thaw_err *err);
 void thaw_attributes_csr_clear(struct thaw_attributes_csr *csr);
+// Local. Give the memory of the part that was read back; another may be read later.
+void thaw_attributes_part_clear(struct thaw_attributes *a);
 
 #endif

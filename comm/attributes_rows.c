@@ -28,16 +28,44 @@ static int compare_rows(const void *x, const void *y) {
     return (ra->offset > rb->offset) - (ra->offset < rb->offset);
 }
 
-static int load(struct thaw_attributes_state *s, int32_t bucket, int64_t *n, struct thaw_err *err) {
-    int64_t nbytes = thaw_spill_nbytes(s->rows, bucket);
+// The largest owned part.
+static void largest(const struct thaw_attributes *a, int64_t *nbytes, int64_t *nrows) {
+    const struct thaw_attributes_state *s = a->state;
+    *nbytes = *nrows = 0;
+    for (int32_t k = 0; k < a->last_part - a->first_part; k++) {
+        if (thaw_spill_nbytes(s->rows, k) > *nbytes) *nbytes = thaw_spill_nbytes(s->rows, k);
+        if (s->part_rows[k] > *nrows) *nrows = s->part_rows[k];
+    }
+}
+
+int64_t thaw_attributes_part_nbytes(const struct thaw_attributes *a) {
+    int64_t nbytes, nrows;
+    largest(a, &nbytes, &nrows);
+    return 2 * nbytes + nrows * (int64_t)sizeof(struct thaw_attributes_row); // 2: the records, and as CSR
+}
+
+void thaw_attributes_part_clear(struct thaw_attributes *a) {
+    struct thaw_attributes_state *s = a->state;
+    free(s->bytes);
+    free(s->row);
+    s->bytes = NULL;
+    s->row = NULL;
+    s->bytes_cap = s->row_cap = 0;
+}
+
+static int load(struct thaw_attributes *a, int32_t bucket, int64_t *n, struct thaw_err *err) {
+    struct thaw_attributes_state *s = a->state;
+    int64_t nbytes, nrows;
+    largest(a, &nbytes, &nrows); // room for any part at once: what grows would take half as much again
     int code = thaw_grow(&s->bytes, &s->bytes_cap, (size_t)nbytes, 1, "a part's attributes", err);
+    if (!code)
+        code = thaw_grow(&s->row, &s->row_cap, (size_t)nrows, sizeof *s->row, "a part's attributes", err);
+    nbytes = thaw_spill_nbytes(s->rows, bucket);
     if (!code && nbytes > 0) code = thaw_spill_read(s->rows, bucket, 0, nbytes, s->bytes, err);
     *n = 0;
     for (int64_t at = 0; at < nbytes && !code;) {
         const struct thaw_attributes_record *r = (const void *)(s->bytes + at);
         const uint8_t *id = (const uint8_t *)(r + 1), *pair = id + thaw_attributes_padded(r->nid);
-        code = thaw_grow(&s->row, &s->row_cap, (size_t)*n + 1, sizeof *s->row, "a part's attributes", err);
-        if (code) return code;
         s->row[(*n)++] = (struct thaw_attributes_row){.hash = r->hash,
                                                       .id = (const char *)id,
                                                       .nid = r->nid,
@@ -50,11 +78,11 @@ static int load(struct thaw_attributes_state *s, int32_t bucket, int64_t *n, str
 
 int thaw_attributes_part(struct thaw_attributes *a, int32_t part, struct thaw_attributes_part *out,
                          struct thaw_err *err) {
-    struct thaw_attributes_state *s = a->state;
+    const struct thaw_attributes_state *s = a->state;
     int64_t n, kept = 0;
     if (part < a->first_part || part >= a->last_part)
         return thaw_fail(err, THAW_EBUG, "attributes of part %d asked of a rank that does not own it", part);
-    int code = load(s, part - a->first_part, &n, err);
+    int code = load(a, part - a->first_part, &n, err);
     if (code) return code;
     if (n > 1) qsort(s->row, (size_t)n, sizeof *s->row, compare_rows);
     for (int64_t i = 0; i < n; i++) // of equal ids the last line stays

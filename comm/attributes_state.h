@@ -27,6 +27,7 @@ struct thaw_attributes_state {
     int64_t first_unit, last_unit;           // read by this rank
     struct thaw_attributes_numbers *numbers; // one per attribute
     struct thaw_spill *rows;                 // one bucket per owned part, of struct thaw_attributes_record
+    int64_t *part_rows;                      // of owned parts: how many records each bucket has
     uint8_t *bytes;                          // of the part read back
     size_t bytes_cap;
     struct thaw_attributes_row *row;

@@ -63,6 +63,7 @@ static int make_room(struct emit *e, int side, struct thaw_err *err) {
     }
     int64_t extra =
         2 * records + rows * (width + 8 + 2 * (int64_t)sizeof(struct thaw_id)) + thaw_tally_nbytes(rows);
+    if (p->attributes[side]) extra += thaw_attributes_part_nbytes(p->attributes[side]) + rows * 16;
     int code = thaw_prep_room(p, from, side == THAW_USERS,
                               THAW_PREP_PAIR_BYTES - (int64_t)sizeof(struct thaw_tuple), extra, err);
     size_t nrows = (size_t)rows, n = (size_t)p->work_cap;

@@ -258,50 +258,53 @@ static int read_all(struct eventlog *e, struct thaw_err *err) {
 }
 
 // The bad outcomes that occurred most often, for one line of text.
-static void biggest_reasons(const struct thaw_prep_ledger *l, char *text, size_t cap) {
+static void biggest_reasons(const int64_t outcome[THAW_OUTCOMES], char *text, size_t cap) {
     bool told[THAW_OUTCOMES] = {false};
     size_t used = 0;
     text[0] = 0;
     for (int shown = 0; shown < 3; shown++) {
         int most = -1;
         for (int o = THAW_EVENT_BAD_LENGTH; o < THAW_OUTCOMES; o++)
-            if (!told[o] && l->outcome[o] > 0 && (most < 0 || l->outcome[o] > l->outcome[most])) most = o;
+            if (!told[o] && outcome[o] > 0 && (most < 0 || outcome[o] > outcome[most])) most = o;
         if (most < 0) return;
         told[most] = true;
-        int n = snprintf(text + used, cap - used, "%s%" PRId64 " x %s", shown ? ", " : "", l->outcome[most],
+        int n = snprintf(text + used, cap - used, "%s%" PRId64 " x %s", shown ? ", " : "", outcome[most],
                          thaw_outcome_about((enum thaw_outcome)most));
         used += (size_t)n < cap - used ? (size_t)n : cap - used - 1;
     }
 }
 
-static int judge(const struct thaw_prep *p, struct thaw_err *err) {
-    const struct thaw_prep_ledger *l = &p->ledger;
+// Are there too many bad lines in this input? outcome: its lines by what became of them.
+static int judge_input(const struct thaw_prep *p, const char *input, int64_t lines,
+                       const int64_t outcome[THAW_OUTCOMES], struct thaw_err *err) {
     int64_t bad = 0;
     char reasons[300];
-    for (int o = THAW_EVENT_BAD_LENGTH; o < THAW_OUTCOMES; o++) bad += l->outcome[o];
-    biggest_reasons(l, reasons, sizeof reasons);
-    if (bad > 0 && (double)bad > p->cfg->max_bad_fraction * (double)l->lines)
-        return thaw_fail(err, THAW_EDATA,
-                         "%" PRId64 " of %" PRId64
-                         " lines are bad, more than --max-bad-fraction %g allows: %s; see "
-                         "%s/quarantine.tsv",
-                         bad, l->lines, p->cfg->max_bad_fraction, reasons, p->cfg->out);
-    for (int side = 0; side < 2; side++)
-        if (l->profile_bad[side] > 0 &&
-            (double)l->profile_bad[side] > p->cfg->max_bad_fraction * (double)l->profile_lines[side])
-            return thaw_fail(err, THAW_EDATA,
-                             "%s: %" PRId64 " of %" PRId64
-                             " lines are bad, more than --max-bad-fraction %g allows; see "
-                             "%s/quarantine.tsv",
-                             p->cfg->attributes[side], l->profile_bad[side], l->profile_lines[side],
-                             p->cfg->max_bad_fraction, p->cfg->out);
-    if (l->outcome[THAW_EVENT_OK] == 0)
-        return thaw_fail(err, THAW_EDATA,
-                         "%s: no usable events among %" PRId64 " lines (%" PRId64 " without user, %" PRId64
-                         " without item, %" PRId64 " not above zero): check --columns",
-                         p->files->file[0].path, l->lines, l->outcome[THAW_EVENT_NO_USER],
-                         l->outcome[THAW_EVENT_NO_ITEM], l->outcome[THAW_EVENT_NEGATIVE]);
-    return THAW_OK;
+    for (int o = THAW_EVENT_BAD_LENGTH; o < THAW_OUTCOMES; o++) bad += outcome[o];
+    if (bad == 0 || (double)bad <= p->cfg->max_bad_fraction * (double)lines) return THAW_OK;
+    biggest_reasons(outcome, reasons, sizeof reasons);
+    return thaw_fail(err, THAW_EDATA,
+                     "%s%s%" PRId64 " of %" PRId64
+                     " lines are bad, more than --max-bad-fraction %g allows: %s; see %s/quarantine.tsv",
+                     input, *input ? ": " : "", bad, lines, p->cfg->max_bad_fraction, reasons, p->cfg->out);
+}
+
+static int judge(const struct thaw_prep *p, struct thaw_err *err) {
+    const struct thaw_prep_ledger *l = &p->ledger;
+    const char *path = p->files->file[0].path;
+    int code = judge_input(p, "", l->lines, l->outcome, err);
+    for (int side = 0; side < 2 && !code; side++)
+        if (p->attributes[side])
+            code = judge_input(p, p->cfg->attributes[side], l->profile_lines[side],
+                               p->attributes[side]->outcome, err);
+    if (code || l->outcome[THAW_EVENT_OK] > 0) return code;
+    if (l->outcome[THAW_EVENT_HEADER] + l->outcome[THAW_EVENT_BLANK] == l->lines)
+        return thaw_fail(err, THAW_EDATA, "%s: a header and no events%s", path,
+                         p->files->nfiles > 1 ? ", as the other files" : "");
+    return thaw_fail(err, THAW_EDATA,
+                     "%s: no usable events among %" PRId64 " lines (%" PRId64 " without user, %" PRId64
+                     " without item, %" PRId64 " not above zero): check --columns",
+                     path, l->lines, l->outcome[THAW_EVENT_NO_USER], l->outcome[THAW_EVENT_NO_ITEM],
+                     l->outcome[THAW_EVENT_NEGATIVE]);
 }
 
 int thaw_prep_judge(struct thaw_prep *p, struct thaw_err *err) {

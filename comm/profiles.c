@@ -4,6 +4,7 @@
 #include "comm/stages.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 struct bad_lines {
     struct thaw_badlines *to;
@@ -28,6 +29,16 @@ static int add_ids(struct thaw_prep *p, int side, int32_t k, struct thaw_err *er
     return code;
 }
 
+// Local.
+static int add_all_ids(struct thaw_prep *p, int side, struct thaw_err *err) {
+    char what[64];
+    snprintf(what, sizeof what, "the attributes of %s", thaw_side_name[side]);
+    int code = thaw_prep_reserve(p, thaw_attributes_part_nbytes(p->attributes[side]), what, err);
+    for (int32_t k = 0; k < p->own_parts && !code; k++) code = add_ids(p, side, k, err);
+    thaw_attributes_part_clear(p->attributes[side]);
+    return code;
+}
+
 static int read_side(struct thaw_prep *p, int side, struct thaw_err *err) {
     const struct thaw_prep_config *cfg = p->cfg;
     struct bad_lines bad = {&p->bad, side == THAW_USERS ? THAW_BADLINES_USERS : THAW_BADLINES_ITEMS};
@@ -37,6 +48,7 @@ static int read_side(struct thaw_prep *p, int side, struct thaw_err *err) {
         .spec = cfg->attribute_spec[side],
         .nparts = p->nparts,
         .text_buckets = cfg->text_buckets,
+        .max_categories = cfg->max_categories,
         .budget_bytes = p->memory.chunk,
         .pool = p->pool,
         .bad = on_bad,
@@ -57,8 +69,7 @@ static int read_side(struct thaw_prep *p, int side, struct thaw_err *err) {
     if (p->ledger.profile_bad[side] > 0)
         thaw_log_warn(p->log, "%s: %" PRId64 " bad lines, see the quarantine", cfg->attributes[side],
                       p->ledger.profile_bad[side]);
-    for (int32_t k = 0; k < p->own_parts && !code; k++) code = add_ids(p, side, k, err);
-    if ((code = thaw_comm_agree(p->comm, code, err))) return code;
+    if ((code = thaw_comm_agree(p->comm, add_all_ids(p, side, err), err))) return code;
     thaw_comm_sum_i64(p->comm, &p->ledger.profile_replaced[side], 1);
     return THAW_OK;
 }

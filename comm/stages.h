@@ -46,7 +46,7 @@ struct thaw_prep_config {
     int64_t memory_bytes, chunk_bytes; // chunk 0: chosen
     const char *attributes[2];         // a file or folder of each side, or NULL
     const char *attribute_spec[2];
-    int64_t text_buckets;
+    int64_t text_buckets, max_categories;
 };
 
 // What became of the lines and events: Dataset.counts. All ranks' sum after each stage.

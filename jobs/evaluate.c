@@ -24,83 +24,43 @@ struct evaluate_options {
     struct thaw_job_common common;
 };
 
-#define OPTION(field, kind_, ...)                                                                            \
-    .kind = kind_, .offset = offsetof(struct evaluate_options, field), __VA_ARGS__
-
 static const struct thaw_opt options_table[] = {
-    {.name = "data",
-     OPTION(data, THAW_OPT_TEXT, .arg = "DIR"),
-     .required = true,
-     .help = "The dataset the model was trained on."},
-    {.name = "model",
-     OPTION(model, THAW_OPT_TEXT, .arg = "DIR"),
-     .required = true,
-     .help = "The model, trained with --holdout-users or --holdout-list."},
-    {.name = "known",
-     OPTION(known, THAW_OPT_LIST, .arg = "N"),
-     .def = "10",
-     .help = "Numbers of known items to fold a user in from, such as 1,3,5,10. Users with no more "
-             "interactions than the largest are left out."},
-    {.name = "cutoffs",
-     OPTION(cutoffs, THAW_OPT_LIST, .arg = "K"),
-     .def = "10,20",
-     .help = "Lengths of the recommended lists."},
-    {.name = "order",
-     OPTION(order, THAW_OPT_CHOICE, .arg = "ORDER"),
-     .def = "auto",
-     .choices = "auto|time|random",
-     .help = "Which items of a user are known: the first in time, or random ones. auto takes time where "
-             "the dataset has times."},
-    {.name = "known-list",
-     OPTION(known_list, THAW_OPT_TEXT, .arg = "FILE"),
-     .help = "Take users and known items from FILE instead: lines 'user set item item ...', the items in "
-             "the order in which they become known. Users that are not held out are not measured."},
-    {.name = "set",
-     OPTION(set, THAW_OPT_TEXT, .arg = "NAME"),
-     .help = "Which held-out users: all, test (those training did not watch to stop early), or validation "
-             "(those it may have watched); test when training did watch, else all. With --known-list, the "
-             "set of the list; test when not given."},
-    {.name = "users",
-     OPTION(users, THAW_OPT_INT, .arg = "N"),
-     .def = "100000",
-     .max = 0x1p50,
-     .help = "Measure about so many held-out users, drawn by id; 0 measures all."},
-    {.name = "alpha",
-     OPTION(alpha, THAW_OPT_REAL, .arg = "A"),
-     .def = "-1",
-     .min = -1,
-     .max = 1e9,
-     .help = "Confidence of an interaction in the fold-in; -1 takes training's."},
-    {.name = "unobserved-weight",
-     OPTION(unobserved, THAW_OPT_REAL, .arg = "W"),
-     .def = "-1",
-     .min = -1,
-     .max = 1e9,
-     .help = "Weight of unobserved pairs in the fold-in; -1 takes training's."},
-    {.name = "regularization",
-     OPTION(regularization, THAW_OPT_REAL, .arg = "L"),
-     .def = "-1",
-     .min = -1,
-     .max = 1e9,
-     .help = "Regularization of the fold-in; -1 takes training's."},
-    {.name = "seed",
-     OPTION(seed, THAW_OPT_INT, .arg = "S"),
-     .def = "1",
-     .max = 0x1p62,
-     .help = "Of random orders and of the bootstrap."},
-    {.name = "replicates",
-     OPTION(replicates, THAW_OPT_INT, .arg = "N"),
-     .def = "1000",
-     .min = 10,
-     .max = THAW_REPLICATES_MAX,
-     .help = "Bootstrap replicates behind the intervals."},
-    {.name = "memory",
-     OPTION(memory, THAW_OPT_BYTES, .arg = "BYTES"),
-     .def = "256M",
-     .min = 1 << 20,
-     .max = 0x1p50,
-     .help = "Exchange buffers of each rank."},
-    {.name = "out", OPTION(out, THAW_OPT_TEXT, .arg = "FILE"), .help = "Write the results to FILE as well."},
+    THAW_OPTION_REQUIRED(struct evaluate_options, TEXT, "data", data, "DIR",
+                         "The dataset the model was trained on."),
+    THAW_OPTION_REQUIRED(struct evaluate_options, TEXT, "model", model, "DIR",
+                         "The model, trained with --holdout-users or --holdout-list."),
+    THAW_OPTION(struct evaluate_options, LIST, "known", known, "N", "10", 0, 0,
+                "Numbers of known items to fold a user in from, such as 1,3,5,10. Users with no more "
+                "interactions than the largest are left out."),
+    THAW_OPTION(struct evaluate_options, LIST, "cutoffs", cutoffs, "K", "10,20", 0, 0,
+                "Lengths of the recommended lists."),
+    THAW_OPTION_CHOICE(
+        struct evaluate_options, "order", order, "ORDER", "auto", "auto|time|random",
+        "Which items of a user are known: the first in time, or random ones. auto takes time where "
+        "the dataset has times."),
+    THAW_OPTION(struct evaluate_options, TEXT, "known-list", known_list, "FILE", NULL, 0, 0,
+                "Take users and known items from FILE instead: lines 'user set item item ...', the items in "
+                "the order in which they become known. Users that are not held out are not measured."),
+    THAW_OPTION(struct evaluate_options, TEXT, "set", set, "NAME", NULL, 0, 0,
+                "Which held-out users: all, test (those training did not watch to stop early), or validation "
+                "(those it may have watched); test when training did watch, else all. With --known-list, the "
+                "set of the list; test when not given."),
+    THAW_OPTION(struct evaluate_options, INT, "users", users, "N", "100000", 0, 0x1p50,
+                "Measure about so many held-out users, drawn by id; 0 measures all."),
+    THAW_OPTION(struct evaluate_options, REAL, "alpha", alpha, "A", "-1", -1, 1e9,
+                "Confidence of an interaction in the fold-in; -1 takes training's."),
+    THAW_OPTION(struct evaluate_options, REAL, "unobserved-weight", unobserved, "W", "-1", -1, 1e9,
+                "Weight of unobserved pairs in the fold-in; -1 takes training's."),
+    THAW_OPTION(struct evaluate_options, REAL, "regularization", regularization, "L", "-1", -1, 1e9,
+                "Regularization of the fold-in; -1 takes training's."),
+    THAW_OPTION(struct evaluate_options, INT, "seed", seed, "S", "1", 0, 0x1p62,
+                "Of random orders and of the bootstrap."),
+    THAW_OPTION(struct evaluate_options, INT, "replicates", replicates, "N", "1000", 10, THAW_REPLICATES_MAX,
+                "Bootstrap replicates behind the intervals."),
+    THAW_OPTION(struct evaluate_options, BYTES, "memory", memory, "BYTES", "256M", 1 << 20, 0x1p50,
+                "Exchange buffers of each rank."),
+    THAW_OPTION(struct evaluate_options, TEXT, "out", out, "FILE", NULL, 0, 0,
+                "Write the results to FILE as well."),
     THAW_JOB_OPTIONS(struct evaluate_options),
 };
 
@@ -131,9 +91,7 @@ static const struct thaw_cmd command = {
     .examples = "thaw evaluate --data run/data --model run/model\n"
                 "mpirun -n 4 thaw evaluate --data run/data --model run/model --known 1,3,5,10 --cutoffs 20 "
                 "--format csv",
-    .opts = options_table,
-    .nopts = sizeof options_table / sizeof *options_table,
-    .size = sizeof(struct evaluate_options),
+    THAW_CMD_OPTIONS(struct evaluate_options, options_table),
 };
 
 struct evaluation {

@@ -18,39 +18,24 @@ struct prepare_options {
     struct thaw_list events;
     const char *out, *columns, *delimiter, *weights, *users, *items, *user_spec, *item_spec;
     int header, encoding, duplicates, negative;
-    int64_t parts, min_user, min_item, memory, chunk, text_buckets;
+    int64_t parts, min_user, min_item, memory, chunk, text_buckets, max_categories;
     double max_bad_fraction;
     bool force;
     struct thaw_job_common common;
 };
 
-#define OPTION(kind_, name_, field_, arg_, def_, min_, max_, help_)                                          \
-    {                                                                                                        \
-        .name = name_, .kind = THAW_OPT_##kind_, .offset = offsetof(struct prepare_options, field_),         \
-        .arg = arg_, .def = def_, .min = min_, .max = max_, .help = help_                                    \
-    }
+#define OPTION(kind, ...)                      THAW_OPTION(struct prepare_options, kind, __VA_ARGS__)
 #define TEXT(name_, field_, arg_, def_, help_) OPTION(TEXT, name_, field_, arg_, def_, 0, 0, help_)
-#define CHOICE(name_, field_, choices_, def_, help_)                                                         \
-    {                                                                                                        \
-        .name = name_, .kind = THAW_OPT_CHOICE, .offset = offsetof(struct prepare_options, field_),          \
-        .arg = "WORD", .def = def_, .choices = choices_, .help = help_                                       \
-    }
+#define CHOICE(name, field, choices, def, help)                                                              \
+    THAW_OPTION_CHOICE(struct prepare_options, name, field, "WORD", def, choices, help)
 
 static const struct thaw_opt options_table[] = {
-    {.name = "events",
-     .kind = THAW_OPT_LIST,
-     .offset = offsetof(struct prepare_options, events),
-     .arg = "FILE...",
-     .required = true,
-     .help = "Event logs: files, or folders that stand for the files in them. Plain, gzip or zstd; plain "
-             "ones are read in "
-             "pieces by all ranks, compressed ones whole by one rank each."},
-    {.name = "out",
-     .kind = THAW_OPT_TEXT,
-     .offset = offsetof(struct prepare_options, out),
-     .arg = "DIR",
-     .required = true,
-     .help = "Folder of the dataset."},
+    THAW_OPTION_REQUIRED(
+        struct prepare_options, LIST, "events", events, "FILE...",
+        "Event logs: files, or folders that stand for the files in them. Plain, gzip or zstd; plain "
+        "ones are read in "
+        "pieces by all ranks, compressed ones whole by one rank each."),
+    THAW_OPTION_REQUIRED(struct prepare_options, TEXT, "out", out, "DIR", "Folder of the dataset."),
     TEXT("columns", columns, "SPEC", NULL,
          "Which field is what: by position, user,item,event,value,time in the order of the file with - for a "
          "field to skip, "
@@ -75,6 +60,9 @@ static const struct thaw_opt options_table[] = {
     TEXT("item-attributes", item_spec, "SPEC", NULL, "The same for --items."),
     OPTION(INT, "text-buckets", text_buckets, "N", "4096", 1, 0x1p24,
            "Feature columns of an attribute of free text."),
+    OPTION(INT, "max-categories", max_categories, "N", "100000", 1, 0x1p24,
+           "Feature columns of a categorical or multi-valued attribute at most: its most frequent values "
+           "have one."),
     OPTION(INT, "parts", parts, "V", "64", 1, THAW_PARTS_MAX,
            "Parts of each side. At most so many ranks can share later steps; each part must fit the memory "
            "of a rank."),
@@ -125,9 +113,7 @@ static const struct thaw_cmd command = {
                 "  thaw prepare --events retail.tsv.gz --columns "
                 "user=CustomerID,item=StockCode,value=Quantity,time=InvoiceDate "
                 "--out data\n",
-    .opts = options_table,
-    .nopts = (int)(sizeof options_table / sizeof *options_table),
-    .size = sizeof(struct prepare_options),
+    THAW_CMD_OPTIONS(struct prepare_options, options_table),
 };
 
 static int check_options(const struct prepare_options *o, struct thaw_err *err) {
@@ -159,6 +145,7 @@ static void configure(struct thaw_prep_config *cfg, const struct prepare_options
         .attributes = {o->users, o->items},
         .attribute_spec = {o->user_spec, o->item_spec},
         .text_buckets = o->text_buckets,
+        .max_categories = o->max_categories,
     };
 }
 

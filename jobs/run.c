@@ -17,18 +17,18 @@ struct run_options {
     struct thaw_job_common common;
 };
 
-#define OPTION(field, kind_, ...) .kind = kind_, .offset = offsetof(struct run_options, field), ##__VA_ARGS__
-
 static const struct thaw_opt options_table[] = {
-    {.name = "dry-run", .letter = 'n', OPTION(dry_run, THAW_OPT_FLAG), .help = "Print the plan and stop."},
-    {.name = "force",
-     OPTION(force, THAW_OPT_FLAG),
-     .help = "Run every step again, up to date or not. What earlier runs of this job wrote is replaced."},
-    {.name = "set",
-     OPTION(set, THAW_OPT_LIST, .arg = "SECTION.KEY=VALUE"),
-     .help =
-         "Set a key in place of what the job file says. Relative paths start from the current folder. May "
-         "be given again."},
+    {.name = "dry-run",
+     .letter = 'n',
+     .kind = THAW_OPT_FLAG,
+     .offset = offsetof(struct run_options, dry_run),
+     .help = "Print the plan and stop."},
+    THAW_OPTION(struct run_options, FLAG, "force", force, NULL, NULL, 0, 0,
+                "Run every step again, up to date or not. What earlier runs of this job wrote is replaced."),
+    THAW_OPTION(
+        struct run_options, LIST, "set", set, "SECTION.KEY=VALUE", NULL, 0, 0,
+        "Set a key in place of what the job file says. Relative paths start from the current folder. May "
+        "be given again."),
     THAW_JOB_OPTIONS(struct run_options),
 };
 
@@ -83,9 +83,7 @@ static const struct thaw_cmd command = {
                 "holdout-users = 0.1\n"
                 "[evaluate]\n"
                 "[tables]",
-    .opts = options_table,
-    .nopts = sizeof options_table / sizeof *options_table,
-    .size = sizeof(struct run_options),
+    THAW_CMD_OPTIONS(struct run_options, options_table),
 };
 
 struct running {

@@ -34,20 +34,13 @@ struct synth_options {
     struct thaw_job_common common;
 };
 
-#define OPTION(kind_, name_, field_, arg_, def_, min_, max_, help_)                                          \
-    {                                                                                                        \
-        .name = name_, .kind = THAW_OPT_##kind_, .offset = offsetof(struct synth_options, field_),           \
-        .arg = arg_, .def = def_, .min = min_, .max = max_, .help = help_                                    \
-    }
+#define OPTION(kind, ...) THAW_OPTION(struct synth_options, kind, __VA_ARGS__)
 
 static const struct thaw_opt options_table[] = {
-    {.name = "out",
-     .kind = THAW_OPT_TEXT,
-     .offset = offsetof(struct synth_options, out),
-     .arg = "DIR",
-     .required = true,
-     .help = "Folder to write: events-00000-of-00016.csv and so on, users.csv, items.csv. It must not hold "
-             "anything yet."},
+    THAW_OPTION_REQUIRED(
+        struct synth_options, TEXT, "out", out, "DIR",
+        "Folder to write: events-00000-of-00016.csv and so on, users.csv, items.csv. It must not hold "
+        "anything yet."),
     OPTION(INT, "users", users, "N", "20000", 1, 0x1p40, "Number of users."),
     OPTION(INT, "items", items, "N", "4000", 1, 0x1p40, "Number of items."),
     OPTION(INT, "interactions", interactions, "N", "1000000", 0, 0x1p50, "Number of events in all."),
@@ -93,9 +86,7 @@ static const struct thaw_cmd command = {
              "DIR.partial: The log in the making; it becomes DIR when it is complete.",
     .examples = "thaw synth --out log --users 20000 --items 4000 --interactions 1e6\n"
                 "mpirun -n 64 thaw synth --out big --users 1e8 --items 1e6 --interactions 1e10 --files 1024",
-    .opts = options_table,
-    .nopts = sizeof options_table / sizeof options_table[0],
-    .size = sizeof(struct synth_options),
+    THAW_CMD_OPTIONS(struct synth_options, options_table),
 };
 
 // One run of the job on one rank.

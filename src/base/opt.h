@@ -55,6 +55,25 @@ struct thaw_cmd {
     size_t size; // sizeof the options struct
 };
 
+// Entries of a table whose options are the fields of struct T, and the fields of struct thaw_cmd for TABLE.
+#define THAW_OPTION(T, KIND, NAME, FIELD, ARG, DEF, MIN, MAX, HELP)                                          \
+    {                                                                                                        \
+        .name = NAME, .kind = THAW_OPT_##KIND, .offset = offsetof(T, FIELD), .arg = ARG, .def = DEF,         \
+        .min = MIN, .max = MAX, .help = HELP                                                                 \
+    }
+#define THAW_OPTION_REQUIRED(T, KIND, NAME, FIELD, ARG, HELP)                                                \
+    {                                                                                                        \
+        .name = NAME, .kind = THAW_OPT_##KIND, .offset = offsetof(T, FIELD), .arg = ARG, .required = true,   \
+        .help = HELP                                                                                         \
+    }
+#define THAW_OPTION_CHOICE(T, NAME, FIELD, ARG, DEF, CHOICES, HELP)                                          \
+    {                                                                                                        \
+        .name = NAME, .kind = THAW_OPT_CHOICE, .offset = offsetof(T, FIELD), .arg = ARG, .def = DEF,         \
+        .choices = CHOICES, .help = HELP                                                                     \
+    }
+#define THAW_CMD_OPTIONS(T, TABLE)                                                                           \
+    .opts = TABLE, .nopts = (int)(sizeof TABLE / sizeof *TABLE), .size = sizeof(T)
+
 // Parse argv[0..argc) (the words after the command's name) into *options, which is zeroed and given the
 // defaults first. "--name value", "--name=value", "-k value"; "--" ends options; unique prefixes are NOT
 // accepted. Operands go to *operands. --help sets *help and returns THAW_OK at once. Strings are borrowed

@@ -141,3 +141,11 @@ assert sorted(users) == ["ann", "bob", "dan", "zoe"] and sorted(items) == ["ink"
 ages = {u: f for u, f in zip(users, features)}
 assert ages["bob"] == [] and ages["zoe"] == [0] and ages["ann"] == [-ages["dan"][0]], ages
 PY
+
+# At most so many columns for an attribute: those of the most frequent values (as frequent ones stay or go together).
+printf 'item,colour\npen,red\nink,red\ncap,red\nbox,blue\nlid,blue\n"ink, red",green\n' >colours.csv
+for most in 1,1 2,2 3,3 4,3; do
+    thaw prepare "${options[@]}" --items colours.csv --item-attributes item,colour:categorical --max-categories "${most%,*}" --force --out data --format csv \
+        >found.csv
+    expect items-features "${most#*,}"
+done

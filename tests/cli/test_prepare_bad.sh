@@ -2,6 +2,7 @@
 # thaw prepare and input that is wrong: the right exit status, one clear line, and nothing half-written but the quarantine.
 # labels: prepare errors
 set -euo pipefail
+. "$THAW_SOURCE/tests/cli/ranks"
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 cd "$tmp"
@@ -14,7 +15,7 @@ refuse() {
     local want=$1 words=$2 left=$3 status=0 launch=()
     shift 3
     rm -rf out
-    if ((turn++ % 2 == 0)); then launch=(mpirun -n 2 --bind-to none); fi
+    if ((turn++ % 2 == 0)); then launch=(ranks 2); fi
     "${launch[@]}" thaw prepare --quiet --out out "$@" >said 2>&1 || status=$?
     [ $status = "$want" ] || fail "$*: exit status $status, not $want: $(cat said)"
     grep -q -- "error: .*$words" said || fail "$*: no '$words' in: $(cat said)"
@@ -41,7 +42,7 @@ mkdir none
 
 refuse 65 'empty.csv' - --events empty.csv
 refuse 65 'carriage returns' - --events mac.csv
-refuse 65 'no usable events' - --events header.csv --columns user,item,value --header yes
+refuse 65 'header.csv: a header and no events' - --events header.csv --columns user,item,value --header yes
 refuse 65 '' '?' --events garbage.bin
 refuse 65 'max-bad-fraction' quarantine.tsv --events mixed.csv
 refuse 65 'quoted field' quarantine.tsv --events quoted.csv --columns user,item,value
@@ -66,7 +67,11 @@ refuse 74 'a file is in the way' - --events fine.csv --out fine.csv/out
 
 # Bad lines of the attributes count too, and are in the quarantine.
 printf 'id,age\nu1,5\nu2\nu3\n' >users.csv
-refuse 65 'users.csv: 2 of 4' quarantine.tsv --events fine.csv --users users.csv
+refuse 65 'users.csv: 2 of 4 .*: 2 x the line has too few or too many fields; see' quarantine.tsv --events fine.csv --users users.csv
+
+# Memory counts the attributes of a part.
+seq 1 4000 | awk '{ print "u" $1 % 50 "x" $1 ",one two three four five six seven " $1 " eight nine ten eleven twelve" }' >profiles.csv
+refuse 64 'the attributes of users need .*--parts [0-9]' - --events fine.csv --users profiles.csv --user-attributes id,about:text --parts 1 --memory 1M --chunk 4K
 
 # What the same error says to do helps: as many parts as it names.
 parts=$(grep -o -- '--parts [0-9]*' <(thaw prepare --quiet --events fine.csv --out out --parts 1 --memory 1M --chunk 4K 2>&1 || true))
@@ -90,7 +95,7 @@ for events in mixed.csv fine.csv; do
 done
 
 # A signal ends it, with nothing left behind.
-seq 1 2000000 | awk '{ print "u" $1 % 1000 ",i" $1 % 700 "," $1 % 5 + 1 }' >long.csv
+for _ in {1..70}; do cat fine.csv; done >long.csv
 thaw prepare --events long.csv --columns user,item,value --out stopped >/dev/null 2>stopped.log & pid=$!
 until [ -d stopped ] || ! kill -0 $pid 2>/dev/null; do sleep 0.01; done
 status=0

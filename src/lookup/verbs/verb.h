@@ -80,17 +80,11 @@ void thaw_print_vector(struct thaw_sink *o, int format, enum thaw_side side, con
         .name = "item", .letter = 'i', .kind = THAW_OPT_LIST, .offset = offsetof(T, items), .arg = "ID...",  \
         .help = HELP                                                                                         \
     }
-#define THAW_OPT_WORD(T, NAME, FIELD, ARG, DEF, CHOICES, HELP)                                               \
-    {                                                                                                        \
-        .name = NAME, .kind = THAW_OPT_CHOICE, .offset = offsetof(T, FIELD), .arg = ARG, .def = DEF,         \
-        .choices = CHOICES, .help = HELP                                                                     \
-    }
-#define THAW_OPT_KIND(T, DEF, HELP) THAW_OPT_WORD(T, "kind", kind, "KIND", DEF, "users|items", HELP)
+#define THAW_OPT_KIND(T, DEF, HELP) THAW_OPTION_CHOICE(T, "kind", kind, "KIND", DEF, "users|items", HELP)
 #define THAW_OPT_FORMAT(T, DEF, CHOICES, HELP)                                                               \
-    THAW_OPT_WORD(T, "format", format, "FORMAT", DEF, CHOICES, HELP)
+    THAW_OPTION_CHOICE(T, "format", format, "FORMAT", DEF, CHOICES, HELP)
 
-#define THAW_VERB_OPTIONS(T, TABLE)                                                                          \
-    .program = "thaw-lookup", .opts = TABLE, .nopts = sizeof TABLE / sizeof *TABLE, .size = sizeof(T)
-#define THAW_VERB_TABLES .operands = "TABLES", .min_operands = 1, .max_operands = 1
+#define THAW_VERB_OPTIONS(T, TABLE) .program = "thaw-lookup", THAW_CMD_OPTIONS(T, TABLE)
+#define THAW_VERB_TABLES            .operands = "TABLES", .min_operands = 1, .max_operands = 1
 
 #endif

@@ -25,22 +25,24 @@ static void field_text(struct thaw_sink *o, bool json, const char *name, const c
     if (!json) thaw_sink_char(o, '\n');
 }
 
-static void field_i64(struct thaw_sink *o, bool json, const char *name, int64_t value) {
+static void field_number(struct thaw_sink *o, bool json, const char *name, const char *number) {
     thaw_sink_text(o, json ? ",\"" : "");
     thaw_sink_text(o, name);
     thaw_sink_text(o, json ? "\":" : "\t");
-    thaw_sink_i64(o, value);
+    thaw_sink_text(o, number);
     if (!json) thaw_sink_char(o, '\n');
+}
+
+static void field_i64(struct thaw_sink *o, bool json, const char *name, int64_t value) {
+    char text[32];
+    snprintf(text, sizeof text, "%" PRId64, value);
+    field_number(o, json, name, text);
 }
 
 static void field_real(struct thaw_sink *o, bool json, const char *name, double value) {
     char text[32];
     snprintf(text, sizeof text, "%.17g", value);
-    thaw_sink_text(o, json ? ",\"" : "");
-    thaw_sink_text(o, name);
-    thaw_sink_text(o, json ? "\":" : "\t");
-    thaw_sink_text(o, text);
-    if (!json) thaw_sink_char(o, '\n');
+    field_number(o, json, name, text);
 }
 
 static void field_digest(struct thaw_sink *o, bool json, const char *name, uint64_t digest) {
