@@ -140,7 +140,14 @@ static void fill_rows(struct emit *e, int64_t n) {
     memset(e->indptr, 0, (size_t)(e->set.n + 1) * sizeof *e->indptr);
     for (int64_t i = 0; i < n; i++) e->indptr[(uint32_t)work[i].a + 1]++;
     for (int64_t r = 0; r < e->set.n; r++) e->indptr[r + 1] += e->indptr[r];
-    for (int64_t i = 0; i < n; i++) put_pair(e, e->indptr[(uint32_t)work[i].a]++, &work[i]);
+    for (int64_t i = 0; i < n; i++) {
+        int64_t at = e->indptr[(uint32_t)work[i].a]++;
+        put_pair(e, at, &work[i]);
+        __builtin_prefetch(&e->indices[at + 8],
+                           1); // rows take turns: have this one's next lines at hand then
+        __builtin_prefetch(&e->values[at + 16], 1);
+        if (e->times) __builtin_prefetch(&e->times[at + 8], 1);
+    }
     memmove(e->indptr + 1, e->indptr, (size_t)e->set.n * sizeof *e->indptr); // each one is at its row's end
     e->indptr[0] = 0;
 }

@@ -179,8 +179,10 @@ static int produce(struct eventlog *e, bool *finished, struct thaw_err *err) {
 }
 
 static int make_seen(struct thaw_seen *s, int64_t nbytes, struct thaw_err *err) {
-    s->nsets = (uint64_t)nbytes / (THAW_SEEN_WAYS * sizeof *s->hash);
-    return thaw_alloc(&s->hash, (size_t)nbytes, 1, "the cache of ids", err);
+    uint64_t *hash;
+    int code = thaw_alloc(&hash, (size_t)nbytes, 1, "the cache of ids", err);
+    if (!code) *s = thaw_seen_start(hash, (uint64_t)nbytes / (THAW_SEEN_WAYS * sizeof *hash));
+    return code;
 }
 
 // Units so small that ranks share the work evenly, and no smaller than pays.

@@ -43,7 +43,7 @@ int thaw_shuffle_new(struct thaw_shuffle **out, struct thaw_comm *c, int64_t bud
         thaw_shuffle_free(&s);
         return code;
     }
-    int64_t most = budget_bytes / c->size;
+    int64_t others = c->size > 1 ? c->size - 1 : 1, most = budget_bytes / others;
     if (c->size == 1 && most > SELF_BYTES)
         most = SELF_BYTES; // rounds cost nothing then, and it stays in cache
     s->most = most > 1 ? (size_t)most : 1;
@@ -65,7 +65,10 @@ void thaw_shuffle_put(struct thaw_shuffle *s, int dest, const void *record, size
         s->full = true; // the next round reports it
         return;
     }
-    memcpy(b->bytes + b->used, record, n);
+    if (n == 29) // an event; a copy of a known size is a few instructions
+        memcpy(b->bytes + b->used, record, 29);
+    else
+        memcpy(b->bytes + b->used, record, n);
     b->used += n;
     if (b->used >= s->most) s->full = true;
 }

@@ -9,10 +9,10 @@
 //         code = thaw_shuffle_round(s, !more, &done, code, err);
 //     }
 //
-// Memory: at most 2 x (budget + 1 KiB per rank), plus what was put beyond "full". Records arrive grouped by
-// source rank, in rising order, and in the order put by that source; deliver is called inside the round, on
-// the receiving rank. One rank alone costs a copy: no message, and its space is small enough to stay in
-// cache. Collective: new, round, free. Not thread-safe.
+// Memory: at most 2 x (budget + 1 KiB per rank), plus what was put beyond "full" and what a rank puts for
+// itself. Records arrive grouped by source rank, in rising order, and in the order put by that source;
+// deliver is called inside the round, on the receiving rank. One rank alone costs a copy: no message, and its
+// space is small enough to stay in cache. Collective: new, round, free. Not thread-safe.
 #ifndef THAW_COMM_SHUFFLE_H
 #define THAW_COMM_SHUFFLE_H
 

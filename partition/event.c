@@ -57,7 +57,8 @@ const char *thaw_outcome_about(enum thaw_outcome o) {
 
 static const struct weight *find_weight(const struct thaw_parser *p, struct thaw_field name) {
     for (size_t i = 0; i < p->nweights; i++)
-        if (p->weight[i].n == name.n && memcmp(p->weight[i].name, name.text, name.n) == 0)
+        if (p->weight[i].n == name.n && p->weight[i].name[0] == name.text[0] &&
+            memcmp(p->weight[i].name, name.text, name.n) == 0)
             return &p->weight[i];
     return NULL;
 }
@@ -199,7 +200,6 @@ static enum thaw_outcome parse_fields(struct thaw_parser *p, struct thaw_event *
 }
 
 static bool is_blank_line(const struct thaw_line *line) {
-    if (line->n > 0 && line->text[0] != ' ' && line->text[0] != '\t') return false;
     return thaw_field_trim((struct thaw_field){line->text, line->n}).n == 0;
 }
 

@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const uint64_t ones = UINT64_C(0x0101010101010101), lows = UINT64_C(0x7f7f7f7f7f7f7f7f);
-static const uint64_t highs = UINT64_C(0x8080808080808080);
+typedef uint8_t bytes16 __attribute__((vector_size(16)));
 
 int thaw_fields_new(struct thaw_fields *s, const struct thaw_format *f, struct thaw_err *err) {
     memset(s, 0, sizeof *s);
@@ -25,27 +24,16 @@ void thaw_fields_clear(struct thaw_fields *s) {
     memset(s, 0, sizeof *s);
 }
 
-// The bytes of a line in order from its lowest bits on.
-static uint64_t load8(const char *p) {
-    uint64_t w;
-    memcpy(&w, p, sizeof w);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    w = __builtin_bswap64(w);
+// Bit i: byte i of `same`, which is all ones or all zeros, is set.
+static inline uint64_t bits_of(bytes16 same) {
+#ifdef __SSE2__ // of every x86-64
+    typedef char signed16 __attribute__((vector_size(16)));
+    return (uint32_t)__builtin_ia32_pmovmskb128((signed16)same);
+#else
+    uint64_t bits = 0;
+    for (int i = 0; i < 16; i++) bits |= (uint64_t)(same[i] & 1) << i;
+    return bits;
 #endif
-    return w;
-}
-
-// 0x80 in exactly the bytes of w that equal the one repeated in `pattern`.
-static uint64_t matches(uint64_t w, uint64_t pattern) {
-    uint64_t x = w ^ pattern;
-    return ~(((x & lows) + lows) | x | lows);
-}
-
-// Its high bits are not all zero exactly when some byte of w equals the one repeated in `pattern`; cheaper
-// than where.
-static uint64_t occurs(uint64_t w, uint64_t pattern) {
-    uint64_t x = w ^ pattern;
-    return (x - ones) & ~x;
 }
 
 struct cutter {
@@ -60,55 +48,67 @@ static inline void cut(struct cutter *c, const char *end, const char *next) {
     c->start = next;
 }
 
-// The delimiter's first byte stands at p. Longer ones do not overlap and must fit.
-static inline void maybe_cut(struct cutter *c, const struct thaw_format *f, bool one, const char *p,
-                             const char *end) {
-    if (one)
-        cut(c, p, p + 1);
-    else if (p >= c->start && end - p >= f->ndelimiter && memcmp(p, f->delimiter, (size_t)f->ndelimiter) == 0)
-        cut(c, p, p + f->ndelimiter);
+// The last n < 16 bytes of a line, which begins at `line`, then zeros: *over bytes of v come before them.
+static inline bytes16 load_last(const char *line, const char *end, size_t n, size_t *over) {
+    bytes16 v = {0};
+    *over = 0;
+    if (end - line >= 16) {
+        memcpy(&v, end - 16, sizeof v);
+        *over = 16 - n;
+    } else {
+        memcpy(&v, end - n, n);
+    }
+    return v;
 }
 
-// Bit i: byte i of w equals the one repeated in `pattern`. (The product brings the bytes' bits together at
-// the top.)
-static inline uint64_t match_bits(uint64_t w, uint64_t pattern) {
-    return ((matches(w, pattern) >> 7) * UINT64_C(0x0102040810204080)) >> 56;
+// Bit i: byte i of the n <= 64 bytes at p is a delimiter. Quotes are added to *quotes.
+static inline uint64_t find_delimiters(const char *p, size_t n, const char *line, bytes16 delimiter,
+                                       bytes16 *quotes) {
+    uint64_t hits = 0;
+    size_t i = 0, over;
+    bytes16 v;
+    for (; i + 16 <= n; i += 16) {
+        memcpy(&v, p + i, sizeof v);
+        *quotes |= (bytes16)(v == '"');
+        hits |= bits_of((bytes16)(v == delimiter)) << i;
+    }
+    if (i < n) {
+        v = load_last(line, p + n, n - i, &over);
+        *quotes |= (bytes16)(v == '"');
+        hits |= bits_of((bytes16)(v == delimiter)) >> over << i;
+    }
+    return hits;
 }
 
-// The last n < 8 bytes of a line of `length`, then zeros.
-static inline uint64_t load_last(const char *end, size_t n, size_t length) {
-    uint64_t w = 0;
-    if (length >= 8) return load8(end - 8) >> (64 - 8 * n);
-    for (size_t i = n; i > 0; i--) w = w << 8 | (unsigned char)end[-(ptrdiff_t)(n - i + 1)];
-    return w;
-}
-
-// one: the delimiter is one byte; a constant, so that each kind has a loop of its own. False when there is a
-// quote. Delimiters are found 64 bytes at a time, so that the loop over them runs as often for most lines.
-static inline bool split_plain(struct cutter *out, const struct thaw_format *f, bool one, const char *line,
-                               size_t n) {
+// False when there is a quote. Delimiters are found 64 bytes at a time, so that the loop over them runs as
+// often for most lines.
+static bool split_plain(struct cutter *out, const struct thaw_format *f, const char *line, size_t n) {
     struct cutter c = *out; // in registers
     const char *end = line + n;
-    const uint64_t pattern = ones * (unsigned char)f->delimiter[0], quote = ones * '"';
-    uint64_t quotes = 0;
+    const bytes16 delimiter = (bytes16){0} + (uint8_t)f->delimiter[0];
+    bytes16 quotes = {0};
     for (const char *p = line; p < end; p += 64) {
-        size_t left = (size_t)(end - p), i = 0, whole = left < 64 ? left & ~(size_t)7 : 64;
-        uint64_t hits = 0, w;
-        for (; i < whole; i += 8) {
-            w = load8(p + i);
-            quotes |= occurs(w, quote);
-            hits |= match_bits(w, pattern) << i;
+        size_t left = (size_t)(end - p);
+        uint64_t hits = find_delimiters(p, left < 64 ? left : 64, line, delimiter, &quotes);
+        for (; hits != 0; hits &= hits - 1) {
+            const char *at = p + __builtin_ctzll(hits);
+            cut(&c, at, at + 1);
         }
-        if (i < 64 && i < left) {
-            w = load_last(end, left - i, n);
-            quotes |= occurs(w, quote);
-            hits |= match_bits(w, pattern) << i;
-        }
-        for (; hits != 0; hits &= hits - 1) maybe_cut(&c, f, one, p + __builtin_ctzll(hits), end);
     }
     cut(&c, end, end);
     *out = c;
-    return (quotes & highs) == 0;
+    return bits_of(quotes) == 0;
+}
+
+// By a delimiter of several bytes, which do not overlap.
+static void split_long(struct cutter *c, const struct thaw_format *f, const char *line, size_t n) {
+    const char *end = line + n, *p = line;
+    size_t length = (size_t)f->ndelimiter;
+    while ((p = memmem(p, (size_t)(end - p), f->delimiter, length)) != NULL) {
+        cut(c, p, p + length);
+        p += length;
+    }
+    cut(c, end, end);
 }
 
 static bool is_blank(char c) {
@@ -179,11 +179,11 @@ static int split_quoted(struct thaw_fields *s, struct cutter *c, char delimiter,
 }
 
 int thaw_fields_split(struct thaw_fields *s, const struct thaw_format *f, const char *line, size_t n) {
-    const struct cutter fresh = {.field = s->field, .cap = s->cap, .start = line};
-    struct cutter c = fresh;
+    struct cutter c = {.field = s->field, .cap = s->cap, .start = line};
+    if (f->ndelimiter == 1 && !f->blank && (split_plain(&c, f, line, n) || !f->quoting)) return c.n;
+    c = (struct cutter){.field = s->field, .cap = s->cap, .start = line};
     if (f->blank) return split_blanks(&c, line, n);
-    bool plain = f->ndelimiter == 1 ? split_plain(&c, f, true, line, n) : split_plain(&c, f, false, line, n);
-    if (plain || !f->quoting) return c.n;
-    c = fresh;
-    return split_quoted(s, &c, f->delimiter[0], line, n);
+    if (f->ndelimiter == 1) return split_quoted(s, &c, f->delimiter[0], line, n);
+    split_long(&c, f, line, n);
+    return c.n;
 }

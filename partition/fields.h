@@ -90,6 +90,7 @@ int thaw_fields_split(struct thaw_fields *s, const struct thaw_format *f, const 
 
 // Without leading and trailing spaces and tabs.
 static inline struct thaw_field thaw_field_trim(struct thaw_field f) {
+    if (f.n > 0 && f.text[0] > ' ' && f.text[f.n - 1] > ' ') return f; // most are plain text
     while (f.n > 0 && (f.text[0] == ' ' || f.text[0] == '\t')) f.text++, f.n--;
     while (f.n > 0 && (f.text[f.n - 1] == ' ' || f.text[f.n - 1] == '\t')) f.n--;
     return f;

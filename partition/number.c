@@ -28,7 +28,7 @@ static bool eight_digits(const char *p, uint64_t *out) {
 }
 
 // Digits from *p on, appended to *value: at most `limit` of them are read. Returns how many.
-static ptrdiff_t take_digits(const char **p, const char *end, ptrdiff_t limit, uint64_t *value) {
+static inline ptrdiff_t take_digits(const char **p, const char *end, ptrdiff_t limit, uint64_t *value) {
     const char *start = *p, *q = *p;
     uint64_t eight;
     if (end - q > limit) end = q + limit;
@@ -198,7 +198,12 @@ static bool parse_unix(const char *text, size_t n, int64_t *out) {
 
 bool thaw_time_parse(const char *text, size_t n, int64_t *out) {
     int64_t v = 0;
-    bool ok = n >= 10 && text[4] == '-' ? parse_iso(text, n, &v) : parse_unix(text, n, &v);
+    uint64_t eight;
+    bool ok = n == 10 && is_digit(text[8]) && is_digit(text[9]) && eight_digits(text, &eight);
+    if (ok) // 2001 and later
+        v = (int64_t)(eight * 100) + (text[8] - '0') * 10 + (text[9] - '0');
+    else
+        ok = n >= 10 && text[4] == '-' ? parse_iso(text, n, &v) : parse_unix(text, n, &v);
     if (!ok || v < THAW_TIME_MIN || v > THAW_TIME_MAX) return false;
     *out = v;
     return true;

@@ -12,13 +12,15 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { MIN_BLOCK = 256, MIN_BLOCKS = 16, BATCH = 256, NONE = -1, LINE = 64 };
+enum { MIN_BLOCK = 256, MIN_BLOCKS = 16, BATCH = 256, NONE = -1, LINE = 64, HUGE = 2 << 20 };
 
 struct thaw_spill_pool {
     char dir[THAW_PATH_MAX];
-    int fd;             // -1 until something is spilled
-    int64_t file_end;   // bytes written to the file
-    uint8_t *base;      // nblocks x block, mapped; untouched blocks cost nothing
+    int fd;           // -1 until something is spilled
+    int64_t file_end; // bytes written to the file
+    void *map;        // map_bytes
+    size_t map_bytes;
+    uint8_t *base;      // nblocks x block inside the map; untouched blocks cost nothing
     int64_t block;      // bytes
     int32_t nblocks;    // mapped
     int32_t limit;      // most blocks in use now
@@ -48,13 +50,28 @@ struct thaw_spill {
     int32_t held; // blocks
 };
 
+// Blocks are first used in rising order, so that large pages hold one after the other.
+static int map_blocks(struct thaw_spill_pool *p, struct thaw_err *err) {
+    p->map_bytes = (size_t)(p->nblocks * p->block) + HUGE;
+    p->map =
+        mmap(NULL, p->map_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p->map == MAP_FAILED)
+        return thaw_fail_errno(err, THAW_EMEM, "cannot map %zu bytes for records: lower --memory",
+                               p->map_bytes);
+    p->base = (uint8_t *)p->map + (HUGE - (uintptr_t)p->map % HUGE) % HUGE;
+#ifdef MADV_HUGEPAGE
+    madvise(p->map, p->map_bytes, MADV_HUGEPAGE);
+#endif
+    return THAW_OK;
+}
+
 int thaw_spill_pool_new(struct thaw_spill_pool **pool, const char *dir, int64_t limit, int64_t block,
                         struct thaw_err *err) {
     struct thaw_spill_pool *p = NULL;
     int code = thaw_alloc(&p, 1, sizeof *p, "the spill pool", err);
     if (code) return code;
     p->fd = -1;
-    p->base = MAP_FAILED;
+    p->map = MAP_FAILED;
     p->block = block < MIN_BLOCK ? MIN_BLOCK : block;
     int64_t nblocks = limit / p->block;
     if (nblocks < MIN_BLOCKS) nblocks = MIN_BLOCKS;
@@ -66,13 +83,8 @@ int thaw_spill_pool_new(struct thaw_spill_pool **pool, const char *dir, int64_t 
     strcpy(p->dir, dir);
     code = thaw_alloc(&p->next, (size_t)p->nblocks, sizeof *p->next, "the spill pool", err);
     if (code) goto done;
-    p->base = mmap(NULL, (size_t)(p->nblocks * p->block), PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (p->base == MAP_FAILED) {
-        code = thaw_fail_errno(err, THAW_EMEM, "cannot map %" PRId64 " bytes for records: lower --memory",
-                               p->nblocks * p->block);
-        goto done;
-    }
+    code = map_blocks(p, err);
+    if (code) goto done;
     for (int32_t i = 0; i < p->nblocks; i++) p->next[i] = i + 1 < p->nblocks ? i + 1 : NONE;
     *pool = p;
     p = NULL;
@@ -84,7 +96,7 @@ done:
 void thaw_spill_pool_free(struct thaw_spill_pool **pool) {
     struct thaw_spill_pool *p = *pool;
     if (!p) return;
-    if (p->base != MAP_FAILED) munmap(p->base, (size_t)(p->nblocks * p->block));
+    if (p->map != MAP_FAILED) munmap(p->map, p->map_bytes);
     if (p->fd >= 0) close(p->fd);
     free(p->next);
     free(p);
@@ -193,7 +205,11 @@ int thaw_spill_pool_limit(struct thaw_spill_pool *p, int64_t limit, struct thaw_
     while (!code && p->used > p->limit) code = flush_largest(p, err);
     if (code) return code;
     if (p->block % sysconf(_SC_PAGESIZE) != 0) return THAW_OK; // small blocks share pages, and are few
-    // Blocks that are free now may have been touched: hand their pages back.
+        // Blocks that are free now may have been touched: hand their pages back, and take them one by one
+        // from now on.
+#ifdef MADV_NOHUGEPAGE
+    madvise(p->map, p->map_bytes, MADV_NOHUGEPAGE);
+#endif
     for (int32_t i = p->free; i != NONE; i = p->next[i])
         madvise(block_bytes(p, i), (size_t)p->block, MADV_DONTNEED);
     return THAW_OK;
@@ -254,6 +270,14 @@ static int extend(struct thaw_spill *s, struct bucket *b, struct thaw_err *err) 
     return THAW_OK;
 }
 
+// The records that are put one by one are of a few sizes: a copy of a known size is a few instructions.
+static inline void copy(uint8_t *to, const uint8_t *from, size_t n) {
+    if (n == 28)
+        memcpy(to, from, 28);
+    else
+        memcpy(to, from, n);
+}
+
 int thaw_spill_put(struct thaw_spill *s, int32_t bucket, const void *bytes, size_t n, struct thaw_err *err) {
     struct bucket *b = &s->bucket[bucket];
     const uint8_t *from = bytes;
@@ -264,7 +288,7 @@ int thaw_spill_put(struct thaw_spill *s, int32_t bucket, const void *bytes, size
         }
         size_t part = (int64_t)n < b->room ? n : (size_t)b->room;
         uint8_t *to = block_bytes(s->pool, b->tail) + s->pool->block - b->room;
-        memcpy(to, from, part);
+        copy(to, from, part);
         __builtin_prefetch(to + part + LINE, 1); // buckets take turns: have this one's next line at hand then
         b->room -= (int64_t)part;
         b->nbytes += (int64_t)part;

@@ -47,16 +47,6 @@ int64_t *thaw_tally_at(struct thaw_tally *t, uint64_t key, int64_t initial) {
     }
 }
 
-int64_t *thaw_tally_find(const struct thaw_tally *t, uint64_t key) {
-    uint64_t mask = (uint64_t)t->nslots - 1;
-    if (t->nslots == 0) return NULL;
-    for (uint64_t i = key & mask;; i = (i + 1) & mask) {
-        struct thaw_tally_slot *s = &t->slot[i];
-        if (s->value == THAW_TALLY_FREE) return NULL;
-        if (s->key == key) return &s->value;
-    }
-}
-
 int thaw_tally_reserve(struct thaw_tally *t, int64_t n, struct thaw_err *err) {
     struct thaw_tally larger = {0};
     if (slots_for(n) <= t->nslots) return THAW_OK;

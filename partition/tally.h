@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct thaw_tally_slot {
@@ -37,7 +38,15 @@ static inline void thaw_tally_prefetch(const struct thaw_tally *t, uint64_t key)
     if (t->nslots > 0) __builtin_prefetch(&t->slot[key & ((uint64_t)t->nslots - 1)], 1);
 }
 
-// The value of a key, or NULL.
-int64_t *thaw_tally_find(const struct thaw_tally *t, uint64_t key);
+// The value of a key, or NULL. (Here, because most of its callers do little else.)
+static inline int64_t *thaw_tally_find(const struct thaw_tally *t, uint64_t key) {
+    uint64_t mask = (uint64_t)t->nslots - 1;
+    if (t->nslots == 0) return NULL;
+    for (uint64_t i = key & mask;; i = (i + 1) & mask) {
+        struct thaw_tally_slot *s = &t->slot[i];
+        if (s->value == THAW_TALLY_FREE) return NULL;
+        if (s->key == key) return &s->value;
+    }
+}
 
 #endif

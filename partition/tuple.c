@@ -5,7 +5,7 @@
 
 _Static_assert(sizeof(struct thaw_tuple) == 28, "tuples travel and spill as 28 bytes");
 
-enum { SHORT_RUN = 12, FEW = 40, FLAG_BITS_MIN = 6, FLAG_BITS_MAX = 12 };
+enum { SHORT_RUN = 12, FEW = 256, AHEAD = 4, FLAG_BITS_MIN = 6, FLAG_BITS_MAX = 8 };
 
 static inline bool less(const struct thaw_tuple *x, const struct thaw_tuple *y) {
     if (x->a != y->a) return x->a < y->a;
@@ -95,34 +95,71 @@ static inline uint64_t key_of(const struct thaw_tuple *t, enum key key) {
 
 static void sort_by(struct thaw_tuple *t, int64_t n, enum key key);
 
-// Runs of one key are sorted by the next one.
-static void sort_runs(struct thaw_tuple *t, int64_t n, enum key key) {
-    for (int64_t i = 0, end; i < n; i = end) {
-        for (end = i + 1; end < n && key_of(&t[end], key) == key_of(&t[i], key);) end++;
-        if (end - i > 1) sort_by(t + i, end - i, key + 1);
+// A tuple's key and its place among those at hand.
+struct place {
+    uint64_t key;
+    uint32_t from;
+};
+
+static void insert_places(struct place *p, int64_t n) {
+    for (int64_t i = 1, j; i < n; i++) {
+        struct place x = p[i];
+        for (j = i; j > 0 && x.key < p[j - 1].key; j--) p[j] = p[j - 1];
+        p[j] = x;
     }
 }
 
-// At most FEW tuples: their keys are sorted, then each tuple moves once.
+// At most FEW places by their keys. Keys of hashes lie evenly: dealt out by their leading bits into about as
+// many buckets as there are, they are nearly in order, and the insertion has little left to do.
+static void sort_places(struct place *p, int64_t n) {
+    struct place dealt[FEW];
+    uint16_t next[2 * FEW + 1] = {0};
+    uint64_t low = p[0].key, high = low;
+    if (n <= SHORT_RUN) {
+        insert_places(p, n);
+        return;
+    }
+    for (int64_t i = 1; i < n; i++) {
+        low = p[i].key < low ? p[i].key : low;
+        high = p[i].key > high ? p[i].key : high;
+    }
+    if (low == high) return;
+    int bits = 64 - __builtin_clzll(high - low), most = 64 - __builtin_clzll((uint64_t)n - 1);
+    int shift = bits > most ? bits - most : 0; // at most 2^most <= 2 (n - 1) buckets
+    for (int64_t i = 0; i < n; i++) next[((p[i].key - low) >> shift) + 1]++;
+    for (int64_t f = 0; f < INT64_C(1) << most; f++) next[f + 1] = (uint16_t)(next[f + 1] + next[f]);
+    for (int64_t i = 0; i < n; i++) dealt[next[(p[i].key - low) >> shift]++] = p[i];
+    insert_places(dealt, n);
+    memcpy(p, dealt, (size_t)n * sizeof *p);
+}
+
+// Runs of tuples that are equal in a and b, by what is left.
+static void sort_equals(struct thaw_tuple *t, int64_t n) {
+    for (int64_t i = 0, end; i < n; i = end) {
+        for (end = i + 1; end < n && t[end].b == t[i].b && t[end].a == t[i].a;) end++;
+        if (end - i > 1) comparison_sort(t + i, end - i);
+    }
+}
+
+// At most FEW tuples: their places are sorted, then each tuple moves once.
 static void sort_few(struct thaw_tuple *t, int64_t n, enum key key) {
-    struct {
-        uint64_t key;
-        int64_t from;
-    } x, order[FEW];
+    struct place p[FEW];
     struct thaw_tuple copy[FEW];
     bool moved = false;
-    for (int64_t i = 0, j; i < n; i++) {
-        x.key = key_of(&t[i], key);
-        x.from = i;
-        for (j = i; j > 0 && x.key < order[j - 1].key; j--) order[j] = order[j - 1];
-        order[j] = x;
-        moved |= j < i;
+    for (int64_t i = 0; i < n; i++) p[i] = (struct place){key_of(&t[i], key), (uint32_t)i};
+    sort_places(p, n);
+    for (int64_t i = 0, end; key == BY_A && i < n; i = end) {
+        for (end = i + 1; end < n && p[end].key == p[i].key;) end++;
+        if (end - i == 1) continue;
+        for (int64_t j = i; j < end; j++) p[j].key = t[p[j].from].b;
+        sort_places(p + i, end - i);
     }
+    for (int64_t i = 0; i < n; i++) moved |= p[i].from != i;
     if (moved) {
         memcpy(copy, t, (size_t)n * sizeof *t);
-        for (int64_t i = 0; i < n; i++) t[i] = copy[order[i].from];
+        for (int64_t i = 0; i < n; i++) t[i] = copy[p[i].from];
     }
-    sort_runs(t, n, key);
+    sort_equals(t, n);
 }
 
 // The smallest key and the range of keys.
@@ -159,8 +196,11 @@ static void sort_many(struct thaw_tuple *t, int64_t n, enum key key, uint64_t sm
     for (size_t f = 0; f < nflags; f++)
         while (next[f] < end[f]) {
             struct thaw_tuple x = t[next[f]];
-            for (size_t to; (to = (size_t)((key_of(&x, key) - smallest) >> shift)) != f;)
-                swap(&x, &t[next[to]++]);
+            for (size_t to; (to = (size_t)((key_of(&x, key) - smallest) >> shift)) != f;) {
+                struct thaw_tuple *here = &t[next[to]++];
+                swap(&x, here);
+                __builtin_prefetch(here + AHEAD, 1); // where this bucket's turn comes after the next ones
+            }
             t[next[f]++] = x;
         }
     for (size_t f = 0; f < nflags; f++) {

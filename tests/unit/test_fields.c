@@ -342,6 +342,24 @@ static void test_columns(void **state) {
         "user = field 1, item = field 2, no event, no value, no time (guessed; --columns says otherwise)");
 }
 
+// Of two columns with names known equally well the first counts; of more than 32 words none is an event.
+static void test_columns_at_the_edge(void **state) {
+    (void)state;
+    expect_columns("UserID,user_id,item,x\n1,2,3,4\n", NULL,
+                   "user = UserID (field 1), item = item (field 3), no event, no value, no time");
+    for (int words = 32; words <= 33; words++) {
+        char text[1024], *at = text;
+        for (int i = 0; i < words; i++)
+            at += sprintf(at, "u%d,i%d,w%c%c\n", i, i, 'a' + i / 26, 'a' + i % 26);
+        expect_columns(text, NULL,
+                       words == 32
+                           ? "user = field 1, item = field 2, event = field 3, no value, no time (guessed; "
+                             "--columns says otherwise)"
+                           : "user = field 1, item = field 2, no event, no value, no time (guessed; "
+                             "--columns says otherwise)");
+    }
+}
+
 static void test_columns_refused(void **state) {
     (void)state;
     static const struct {
@@ -379,7 +397,7 @@ int main(void) {
         cmocka_unit_test(test_detect_wishes),        cmocka_unit_test(test_no_quoting),
         cmocka_unit_test(test_detect_refuses),       cmocka_unit_test(test_names),
         cmocka_unit_test(test_first_lines),          cmocka_unit_test(test_columns),
-        cmocka_unit_test(test_columns_refused),
+        cmocka_unit_test(test_columns_at_the_edge),  cmocka_unit_test(test_columns_refused),
     };
     return cmocka_run_group_tests_name("fields", tests, scratch_make, scratch_remove);
 }

@@ -103,7 +103,7 @@ static void rows_go_by_falling_count_then_bytes(void **state) {
 static void the_cache_never_makes_things_up(void **state) {
     (void)state;
     enum { SETS = 16, N = 20000, KEYS = 300 };
-    struct thaw_seen s = {calloc(SETS * THAW_SEEN_WAYS, 8), SETS, 0};
+    struct thaw_seen s = thaw_seen_start(calloc(SETS * THAW_SEEN_WAYS, 8), SETS);
     struct thaw_rng r = thaw_rng_at(1, 99, 0);
     bool put_before[KEYS] = {false};
     int hits = 0;
@@ -118,6 +118,19 @@ static void the_cache_never_makes_things_up(void **state) {
     free(s.hash);
 }
 
+static void the_cache_remembers_while_it_grows(void **state) {
+    (void)state;
+    enum { SETS = 8 * THAW_SEEN_FIRST_SETS, N = 2 * SETS };
+    struct thaw_seen s = thaw_seen_start(calloc(SETS * THAW_SEEN_WAYS, 8), SETS);
+    int seen = 0;
+    assert_int_equal(s.nsets, THAW_SEEN_FIRST_SETS);
+    for (uint64_t key = 1; key <= N; key++) assert_false(thaw_seen_before(&s, key * 0x9e3779b97f4a7c15u));
+    assert_true(s.nsets > THAW_SEEN_FIRST_SETS);
+    for (uint64_t key = 1; key <= N; key++) seen += thaw_seen_before(&s, key * 0x9e3779b97f4a7c15u);
+    assert_true(seen > N / 10 * 9); // a quarter full: few sets ran over
+    free(s.hash);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tally_finds_what_was_added),
@@ -125,6 +138,7 @@ int main(void) {
         cmocka_unit_test(two_ids_with_one_hash_are_named),
         cmocka_unit_test(rows_go_by_falling_count_then_bytes),
         cmocka_unit_test(the_cache_never_makes_things_up),
+        cmocka_unit_test(the_cache_remembers_while_it_grows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -285,6 +285,7 @@ static void test_damaged(void **state) {
         expect_refused(scratch_put("garbage", packed.bytes, packed.n), THAW_EDATA, "byte");
     }
     expect_refused(scratch_put("utf16", "\xff\xfeu\0,\0", 6), THAW_EDATA, "UTF-16");
+    expect_refused(scratch_put("utf16be", "\xfe\xff\0u\0,", 6), THAW_EDATA, "UTF-16");
     expect_refused(scratch_path("missing.csv"), THAW_ENOINPUT, "cannot open");
     expect_refused("/dev/null", THAW_EDATA, "neither");
     free(plain.bytes);
@@ -364,6 +365,20 @@ static void test_share(void **state) {
     }
 }
 
+// A unit goes to the rank in whose share its middle lies: of 10 and 8 bytes, each of two ranks gets one.
+static void test_share_by_the_middle(void **state) {
+    (void)state;
+    struct thaw_source file = {.packing = THAW_PACKING_NONE};
+    struct thaw_unit unit[2] = {{.end = 10}, {.begin = 10, .end = 18}};
+    struct thaw_sources s = {.file = &file, .nfiles = 1, .unit = unit, .nunits = 2};
+    for (int rank = 0; rank < 2; rank++) {
+        int64_t first, last;
+        thaw_sources_share(&s, 2, rank, &first, &last);
+        assert_int_equal(first, rank);
+        assert_int_equal(last, rank + 1);
+    }
+}
+
 static void test_head(void **state) {
     (void)state;
     struct thaw_err err = THAW_ERR_INIT;
@@ -405,11 +420,17 @@ static void test_place(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_units_agree), cmocka_unit_test(test_edges),
-        cmocka_unit_test(test_long_lines),  cmocka_unit_test(test_compressed),
-        cmocka_unit_test(test_damaged),     cmocka_unit_test(test_changed_file),
-        cmocka_unit_test(test_folder),      cmocka_unit_test(test_share),
-        cmocka_unit_test(test_head),        cmocka_unit_test(test_place),
+        cmocka_unit_test(test_units_agree),
+        cmocka_unit_test(test_edges),
+        cmocka_unit_test(test_long_lines),
+        cmocka_unit_test(test_compressed),
+        cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_changed_file),
+        cmocka_unit_test(test_folder),
+        cmocka_unit_test(test_share),
+        cmocka_unit_test(test_share_by_the_middle),
+        cmocka_unit_test(test_head),
+        cmocka_unit_test(test_place),
     };
     return cmocka_run_group_tests_name("source", tests, scratch_make, scratch_remove);
 }

@@ -1,6 +1,7 @@
 // The synthetic log: totals, moments and shapes follow the model in synth.h.
 #include "base/rng.h"
 #include "synth/synth.h"
+#include "synth/truth.h"
 #include "synth/zipf.h"
 
 #include <math.h>
@@ -128,6 +129,67 @@ static void refusals(void **state) {
     thaw_synth_count(s, 0, o.users, &all);
     assert_int_equal(thaw_synth_settle(s, &all, &err), THAW_EUSAGE);
     assert_non_null(strstr(err.text, "--cold-fraction"));
+    thaw_synth_free(&s);
+}
+
+// A user who is not cold has some events however little active: half of an even share, at most four.
+static void everybody_has_a_few(void **state) {
+    (void)state;
+    struct thaw_synth_options o = standard;
+    const struct thaw_synth_share one = {.warm_users = 1};
+    for (int64_t each = 4; each <= 64; each *= 4) {
+        struct thaw_synth_share all;
+        o.cold_fraction = 0;
+        o.interactions = o.users * each;
+        struct thaw_synth *s = make(&o, &all);
+        assert_int_equal(thaw_synth_events_before(s, &one), each == 4 ? 2 : 4);
+        thaw_synth_free(&s);
+    }
+}
+
+// Genres and styles are drawn as often as the taste says.
+static void tastes_are_followed(void **state) {
+    (void)state;
+    enum { DRAWS = 20000 };
+    struct thaw_synth_share all;
+    struct thaw_synth *s = make(&standard, &all);
+    static struct synth_taste t;
+    for (int64_t user = 0; user < 5; user++) {
+        int genre[THAW_SYNTH_GENRES_MAX] = {0}, style[THAW_SYNTH_STYLES_MAX] = {0}, below = 0;
+        struct thaw_rng rng = thaw_rng_at(7, 99, (uint64_t)user);
+        synth_taste_of(s, user, &t);
+        for (int i = 0; i < DRAWS; i++) {
+            genre[synth_taste_genre(s, &t, &rng)]++;
+            style[synth_taste_style(s, &t, 3, &rng)]++;
+        }
+        for (int g = 0; g < standard.genres; g++) {
+            below += genre[g];
+            assert_true(fabs((double)below / DRAWS - (double)t.genre[g]) < 0.02); // 5 deviations
+        }
+        below = 0;
+        for (int i = 0; i < standard.styles; i++) {
+            below += style[i];
+            assert_true(fabs((double)below / DRAWS - (double)t.style[3][i]) < 0.02);
+        }
+    }
+    thaw_synth_free(&s);
+}
+
+// Cold users have come in the last tenth of the time.
+static void cold_users_are_new(void **state) {
+    (void)state;
+    struct thaw_synth_options o = standard;
+    struct thaw_synth_share all;
+    struct thaw_synth_event e;
+    int64_t events = 0;
+    o.cold_fraction = 1;
+    struct thaw_synth *s = make(&o, &all);
+    struct thaw_synth_walk *w = walk(s, 0);
+    for (int64_t u = 0; u < o.users; u++)
+        for (thaw_synth_walk_user(w); thaw_synth_walk_event(w, &e); events++)
+            assert_true(e.time >= o.start + (int64_t)(0.9 * (double)(o.seconds - 1)));
+    assert_true(events > o.users);
+    thaw_synth_walk_free(&w);
     thaw_synth_free(&s);
 }
 
@@ -291,11 +353,13 @@ static void tiny_worlds(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(zipf_frequencies),   cmocka_unit_test(zipf_large_and_single),
-        cmocka_unit_test(total_is_exact),     cmocka_unit_test(refusals),
-        cmocka_unit_test(walks_agree),        cmocka_unit_test(events_make_sense),
-        cmocka_unit_test(popularity_is_zipf), cmocka_unit_test(profile_acts_on_taste),
-        cmocka_unit_test(ids_are_unique),     cmocka_unit_test(tiny_worlds),
+        cmocka_unit_test(zipf_frequencies),      cmocka_unit_test(zipf_large_and_single),
+        cmocka_unit_test(total_is_exact),        cmocka_unit_test(refusals),
+        cmocka_unit_test(tastes_are_followed),   cmocka_unit_test(cold_users_are_new),
+        cmocka_unit_test(everybody_has_a_few),   cmocka_unit_test(walks_agree),
+        cmocka_unit_test(events_make_sense),     cmocka_unit_test(popularity_is_zipf),
+        cmocka_unit_test(profile_acts_on_taste), cmocka_unit_test(ids_are_unique),
+        cmocka_unit_test(tiny_worlds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -40,7 +40,7 @@ static void check_sort(int64_t n, uint64_t na, uint64_t nb, uint64_t ntime, uint
 
 static void sorts_as_qsort_does(void **state) {
     (void)state;
-    static const int64_t sizes[] = {0, 1, 2, 3, 11, 63, 64, 65, 300, 5000, 70000};
+    static const int64_t sizes[] = {0, 1, 2, 3, 11, 63, 64, 65, 255, 256, 257, 300, 5000, 70000};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         check_sort(sizes[i], 0, 0, 5, 1);      // hashes
         check_sort(sizes[i], 1, 0, 5, 2);      // one user with every item
