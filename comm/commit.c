@@ -85,6 +85,7 @@ void thaw_prep_each_count(const struct thaw_prep *p,
     const struct thaw_prep_ledger *l = &p->ledger;
     char name[64];
     each(user, "lines", l->lines);
+    if (p->cfg->format.lists) each(user, "entries", l->entries);
     for (int o = THAW_EVENT_BLANK; o < THAW_OUTCOMES; o++) {
         snprintf(name, sizeof name, "%s-%s",
                  thaw_outcome_bad((enum thaw_outcome)o) ? "bad"

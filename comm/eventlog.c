@@ -41,6 +41,8 @@ struct eventlog {
     int64_t unit, last_unit; // next or current, and end of this rank's share
     int64_t bytes_before;    // of finished units
     int64_t lines;
+    struct thaw_line line; // of lists: whose items are being taken
+    bool listing;
     bool by_place; // without times, the latest event of a pair is the one that comes last in the input
     int self;
 };
@@ -117,8 +119,8 @@ static int owner_of(const struct eventlog *e, uint64_t hash) {
     return e->p->owner[thaw_hash_part(hash, e->p->nparts)];
 }
 
-static int put_event(struct eventlog *e, const struct thaw_line *line, const struct thaw_event *ev,
-                     struct thaw_err *err) {
+static inline int put_event(struct eventlog *e, const struct thaw_line *line, const struct thaw_event *ev,
+                            struct thaw_err *err) {
     uint8_t record[1 + sizeof(struct thaw_tuple)] = {KIND_EVENT};
     struct thaw_tuple t = {thaw_hash_id(ev->user, ev->nuser), thaw_hash_id(ev->item, ev->nitem), ev->time,
                            ev->value + 0.0f}; // + 0: never -0
@@ -153,11 +155,42 @@ static int take_line(struct eventlog *e, const struct thaw_line *line, struct th
                                         : THAW_OK;
 }
 
+// The items of a list, until it ends or a round is due. A bad one is shown alone in the quarantine.
+static int take_items(struct eventlog *e, struct thaw_err *err) {
+    struct thaw_event ev;
+    struct thaw_field item;
+    struct thaw_line shown = e->line;
+    int code = THAW_OK;
+    while (!code && !thaw_shuffle_full(e->out)) {
+        if (!(e->listing = thaw_parser_item(e->parser, &ev, &item))) return THAW_OK;
+        shown.text = item.text;
+        shown.n = item.n;
+        e->p->ledger.outcome[ev.outcome]++;
+        if (ev.outcome == THAW_EVENT_OK) code = put_event(e, &shown, &ev, err);
+        if (thaw_outcome_bad(ev.outcome))
+            code = thaw_badlines_put(&e->p->bad, e->unit, &shown, ev.outcome, err);
+    }
+    return code;
+}
+
+static int take_list(struct eventlog *e, const struct thaw_line *line, struct thaw_err *err) {
+    struct thaw_event ev;
+    thaw_parser_list(e->parser, line, &ev);
+    e->p->bad.unit_lines[e->unit - e->p->bad.first_unit]++;
+    e->line = *line;
+    e->listing = ev.outcome == THAW_EVENT_OK;
+    if (e->listing) return take_items(e, err);
+    e->p->ledger.outcome[ev.outcome]++;
+    return thaw_outcome_bad(ev.outcome) ? thaw_badlines_put(&e->p->bad, e->unit, line, ev.outcome, err)
+                                        : THAW_OK;
+}
+
 // Read until a round is due or the share is read.
 static int produce(struct eventlog *e, bool *finished, struct thaw_err *err) {
     struct thaw_line line;
     while (!thaw_shuffle_full(e->out)) {
         int code = THAW_OK;
+        if (e->listing && ((code = take_items(e, err)) || e->listing)) return code;
         if (!e->reader) {
             if ((*finished = e->unit == e->last_unit)) return send_late(e, err);
             if ((code = thaw_reader_open(&e->reader, e->p->files, e->unit, err))) return code;
@@ -169,7 +202,7 @@ static int produce(struct eventlog *e, bool *finished, struct thaw_err *err) {
             e->unit++;
             continue;
         }
-        if ((code = take_line(e, &line, err))) return code;
+        if ((code = e->format->lists ? take_list(e, &line, err) : take_line(e, &line, err))) return code;
         if (++e->lines % LOOK_EVERY == 0) {
             thaw_log_step(e->p->log, e->bytes_before + thaw_reader_bytes(e->reader));
             if ((code = thaw_prep_stopped(e->p, err))) return code;
@@ -293,19 +326,21 @@ static int judge_input(const struct thaw_prep *p, const char *input, int64_t lin
 static int judge(const struct thaw_prep *p, struct thaw_err *err) {
     const struct thaw_prep_ledger *l = &p->ledger;
     const char *path = p->files->file[0].path;
-    int code = judge_input(p, "", l->lines, l->outcome, err);
+    int code = judge_input(p, "", l->entries, l->outcome, err);
     for (int side = 0; side < 2 && !code; side++)
         if (p->attributes[side])
             code = judge_input(p, p->cfg->attributes[side], l->profile_lines[side],
                                p->attributes[side]->outcome, err);
     if (code || l->outcome[THAW_EVENT_OK] > 0) return code;
-    if (l->outcome[THAW_EVENT_HEADER] + l->outcome[THAW_EVENT_BLANK] == l->lines)
+    if (l->outcome[THAW_EVENT_HEADER] > 0 &&
+        l->outcome[THAW_EVENT_HEADER] + l->outcome[THAW_EVENT_BLANK] == l->lines)
         return thaw_fail(err, THAW_EDATA, "%s: a header and no events%s", path,
                          p->files->nfiles > 1 ? ", as the other files" : "");
     return thaw_fail(err, THAW_EDATA,
-                     "%s: no usable events among %" PRId64 " lines (%" PRId64 " without user, %" PRId64
+                     "%s: no usable events among %" PRId64 " %s (%" PRId64 " without user, %" PRId64
                      " without item, %" PRId64 " not above zero): check --columns",
-                     path, l->lines, l->outcome[THAW_EVENT_NO_USER], l->outcome[THAW_EVENT_NO_ITEM],
+                     path, l->entries, p->cfg->format.lists ? "items" : "lines",
+                     l->outcome[THAW_EVENT_NO_USER], l->outcome[THAW_EVENT_NO_ITEM],
                      l->outcome[THAW_EVENT_NEGATIVE]);
 }
 
@@ -328,6 +363,7 @@ int thaw_prep_read(struct thaw_prep *p, struct thaw_err *err) {
     for (int64_t u = 0; u < p->bad.nunits; u++) p->ledger.lines += p->bad.unit_lines[u];
     thaw_comm_sum_i64(p->comm, &p->ledger.lines, 1);
     thaw_comm_sum_i64(p->comm, p->ledger.outcome, THAW_OUTCOMES);
+    for (int o = 0; o < THAW_OUTCOMES; o++) p->ledger.entries += p->ledger.outcome[o];
 done:
     close_reading(&e);
     return code;

@@ -52,7 +52,8 @@ struct thaw_prep_config {
 // What became of the lines and events: Dataset.counts. All ranks' sum after each stage.
 struct thaw_prep_ledger {
     int64_t lines;                  // of the log
-    int64_t outcome[THAW_OUTCOMES]; // lines by outcome; outcome[THAW_EVENT_OK] are the events
+    int64_t entries;                // what became an event or could not: the lines, or the items of lists
+    int64_t outcome[THAW_OUTCOMES]; // entries by outcome; outcome[THAW_EVENT_OK] are the events
     int64_t merged;                 // events merged into another one of their pair
     int64_t not_positive;           // pairs left out because their value is not above zero
     int64_t filtered;               // pairs dropped with rows below --min-user and --min-item

@@ -19,6 +19,7 @@ struct printer {
 static const char *about(const char *name) {
     static const char *const texts[][2] = {
         {"lines", "lines"},
+        {"entries", "users with an item, and lines with none"},
         {"lines-header", "  headers"},
         {"lines-blank", "  blank"},
         {"events", "  events"},

@@ -14,10 +14,12 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { LAYOUT_EVENTS, LAYOUT_LISTS };
+
 struct prepare_options {
     struct thaw_list events;
     const char *out, *columns, *delimiter, *weights, *users, *items, *user_spec, *item_spec;
-    int header, encoding, duplicates, negative;
+    int layout, header, encoding, duplicates, negative;
     int64_t parts, min_user, min_item, memory, chunk, text_buckets, max_categories;
     double max_bad_fraction;
     bool force;
@@ -36,6 +38,10 @@ static const struct thaw_opt options_table[] = {
         "ones are read in "
         "pieces by all ranks, compressed ones whole by one rank each."),
     THAW_OPTION_REQUIRED(struct prepare_options, TEXT, "out", out, "DIR", "Folder of the dataset."),
+    CHOICE("layout", layout, "events|lists", "events",
+           "What a line is: an event, or a user and any number of items they had to do with, 'user item item "
+           "...': an "
+           "event of value 1 and no time for each."),
     TEXT("columns", columns, "SPEC", NULL,
          "Which field is what: by position, user,item,event,value,time in the order of the file with - for a "
          "field to skip, "
@@ -121,6 +127,10 @@ static int check_options(const struct prepare_options *o, struct thaw_err *err) 
         return thaw_fail(err, THAW_EUSAGE, "--user-attributes needs --users");
     if (o->item_spec && *o->item_spec && !o->items)
         return thaw_fail(err, THAW_EUSAGE, "--item-attributes needs --items");
+    if (o->layout == LAYOUT_LISTS && (o->columns || o->weights || o->header == THAW_HEADER_YES))
+        return thaw_fail(err, THAW_EUSAGE,
+                         "--layout lists has no header, columns or events: leave out --header, --columns, "
+                         "--event-weights");
     return THAW_OK;
 }
 
@@ -132,7 +142,8 @@ static void configure(struct thaw_prep_config *cfg, const struct prepare_options
         .format = {.delimiter = o->delimiter,
                    .header = (enum thaw_header)o->header,
                    .encoding = (enum thaw_encoding)o->encoding,
-                   .columns = o->columns},
+                   .columns = o->columns,
+                   .lists = o->layout == LAYOUT_LISTS},
         .weights = o->weights,
         .negative = (enum thaw_negative)o->negative,
         .duplicates = (enum thaw_duplicates)o->duplicates,

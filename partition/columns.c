@@ -160,6 +160,12 @@ static void find_by_looks(struct thaw_columns *c, const struct thaw_format *f) {
 int thaw_columns_find(struct thaw_columns *out, const struct thaw_format *f, const char *spec,
                       struct thaw_err *err) {
     struct thaw_columns c = {.user = -1, .item = -1, .event = -1, .value = -1, .time = -1};
+    if (f->lists) {
+        c.user = 0;
+        c.item = 1; // and all that follow
+        *out = c;
+        return THAW_OK;
+    }
     if (f->nfields < 2)
         return thaw_fail(err, THAW_EDATA,
                          "%s: its lines have one field, an event needs two (user and item); is the "

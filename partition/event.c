@@ -22,6 +22,8 @@ struct thaw_parser {
     struct thaw_fields fields;
     struct weight *weight; // nweights; none: every event weighs 1
     size_t nweights, weight_cap;
+    struct thaw_field list_user; // of the list in work
+    const char *list_at, *list_end;
     char user[2 * THAW_ID_MAX], item[2 * THAW_ID_MAX], name[2 * THAW_ID_MAX]; // converted from Latin-1
 };
 
@@ -132,8 +134,8 @@ void thaw_parser_free(struct thaw_parser **pp) {
 }
 
 // Trim, convert and check an id; `empty` is the outcome of an empty one. buf: 2 * THAW_ID_MAX bytes.
-static enum thaw_outcome take_id(const struct thaw_parser *p, struct thaw_field *id, char *buf,
-                                 enum thaw_outcome empty) {
+static inline enum thaw_outcome take_id(const struct thaw_parser *p, struct thaw_field *id, char *buf,
+                                        enum thaw_outcome empty) {
     *id = thaw_field_trim(*id);
     if (id->n == 0) return empty;
     if (id->n > THAW_ID_MAX) return THAW_EVENT_BAD_ID_LENGTH;
@@ -226,4 +228,34 @@ int thaw_parser_parse(struct thaw_parser *p, const struct thaw_line *line, struc
             e->outcome = parse_fields(p, e);
     }
     return THAW_OK;
+}
+
+// ---- Lists ----
+
+void thaw_parser_list(struct thaw_parser *p, const struct thaw_line *line, struct thaw_event *e) {
+    p->list_at = line->text;
+    p->list_end = line->text + line->n;
+    if (line->too_long)
+        e->outcome = THAW_EVENT_BAD_LENGTH;
+    else if (is_blank_line(line) || !thaw_field_next(p->format, &p->list_at, p->list_end, &p->list_user))
+        e->outcome = THAW_EVENT_BLANK;
+    else
+        e->outcome = take_id(p, &p->list_user, p->user, THAW_EVENT_NO_USER);
+    if (e->outcome != THAW_EVENT_OK) return;
+    const char *at = p->list_at;
+    struct thaw_field item;
+    if (!thaw_field_next(p->format, &at, p->list_end, &item)) e->outcome = THAW_EVENT_NO_ITEM;
+}
+
+bool thaw_parser_item(struct thaw_parser *p, struct thaw_event *e, struct thaw_field *item) {
+    if (!thaw_field_next(p->format, &p->list_at, p->list_end, item)) return false;
+    struct thaw_field id = *item;
+    e->outcome = take_id(p, &id, p->item, THAW_EVENT_NO_ITEM);
+    e->user = p->list_user.text;
+    e->nuser = (uint32_t)p->list_user.n;
+    e->item = id.text;
+    e->nitem = (uint32_t)id.n;
+    e->value = 1;
+    e->time = 0;
+    return true;
 }

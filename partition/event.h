@@ -19,7 +19,8 @@ struct thaw_columns {
 // that are well known (user, user_id, CustomerID, ...; item, product_id, movieId, ...; event; value, rating,
 // ...; time, timestamp, ...); when user or item is not among them, user and item are the first two fields and
 // the others are told by their looks in the first lines (times, numbers, few distinct words). THAW_EUSAGE:
-// malformed spec. THAW_EDATA: "events.csv: no column 'CustomerID'; it has: ...", or too few fields.
+// malformed spec. Of lists, the user is the first field and all others are items, whatever spec says.
+// THAW_EDATA: "events.csv: no column 'CustomerID'; it has: ...", or too few fields.
 int thaw_columns_find(struct thaw_columns *c, const struct thaw_format *f, const char *spec,
                       struct thaw_err *err);
 // What was decided, for people: `user = CustomerID (field 7), item = ..., no event`. Returns buf, cut to cap.
@@ -82,6 +83,13 @@ void thaw_parser_free(struct thaw_parser **p);
 // in UTF-8. Allocates nothing.
 int thaw_parser_parse(struct thaw_parser *p, const struct thaw_line *line, struct thaw_event *e,
                       struct thaw_err *err);
+
+// Local. A line of lists: *e says what became of it (THAW_EVENT_NO_ITEM for a user alone); THAW_EVENT_OK: its
+// items follow, one event each of value 1 and no time, from calls of thaw_parser_item while it returns true.
+// *e says what became of each, so a bad item spoils its own event alone; *item: its bytes, as they are in the
+// line, which must stay until the last item. Allocates nothing.
+void thaw_parser_list(struct thaw_parser *p, const struct thaw_line *line, struct thaw_event *e);
+bool thaw_parser_item(struct thaw_parser *p, struct thaw_event *e, struct thaw_field *item);
 
 // The quarantine's record of a line: `place<TAB>reason<TAB>line<LF>`; in place and line, tabs, control bytes
 // and backslashes are escaped (\t, \x00, \\), and the line is cut to its first 4096 bytes. Returns its

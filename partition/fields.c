@@ -187,3 +187,17 @@ int thaw_fields_split(struct thaw_fields *s, const struct thaw_format *f, const 
     split_long(&c, f, line, n);
     return c.n;
 }
+
+bool thaw_field_next(const struct thaw_format *f, const char **at, const char *end,
+                     struct thaw_field *field) {
+    const char *p = *at, *next;
+    while (p && f->blank && p < end && is_blank(*p)) p++;
+    if (!p || (f->blank && p == end)) return false;
+    if (f->blank)
+        for (next = p; next < end && !is_blank(*next);) next++;
+    else
+        next = memmem(p, (size_t)(end - p), f->delimiter, (size_t)f->ndelimiter);
+    *field = (struct thaw_field){p, (size_t)((next ? next : end) - p)};
+    *at = next && !f->blank ? next + f->ndelimiter : next;
+    return true;
+}

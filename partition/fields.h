@@ -19,6 +19,7 @@ struct thaw_format_wish {
     enum thaw_encoding encoding;
     const char *columns; // a specification (thaw_columns_find) or NULL; helps to tell a header
     bool no_quoting;     // a quote is a byte like any other, whatever the delimiter
+    bool lists;          // a line is a user and any number of items; no header, no quoting
 };
 
 // What the values of a column look like in the first lines.
@@ -32,6 +33,7 @@ struct thaw_format {
     bool quoting; // a field that begins with " ends with "; inside, "" is "
     bool has_header;
     bool header_sure; // the user said so: every file has one
+    bool lists;       // lines have a user, then any number of items; nfields is 2
     enum thaw_encoding encoding;
     int nfields;            // of the header, or the commonest number in the first lines
     char **name;            // nfields names in UTF-8, blanks trimmed, when has_header; else NULL
@@ -45,8 +47,8 @@ struct thaw_format {
 // ";", "|" and blanks as the one that cuts most lines into the same number (over 1) of fields; none does: one
 // field a line. A header is seen when a cell of the first line is one of the wished columns' names, or when
 // the line has no numbers but a usual name of ids (user_id, product, a leading id, ...), or when it has names
-// over all columns of numbers or times. THAW_EDATA: no lines at all, too many fields, control bytes in a
-// header. THAW_EUSAGE: delimiter of wrong length.
+// over all columns of numbers or times. Of lists, the delimiter is the one that cuts most lines. THAW_EDATA:
+// no lines at all, too many fields, control bytes in a header. THAW_EUSAGE: delimiter of wrong length.
 int thaw_format_detect(struct thaw_format **f, const struct thaw_head *head,
                        const struct thaw_format_wish *wish, struct thaw_err *err);
 void thaw_format_free(struct thaw_format **f);
@@ -87,6 +89,10 @@ void thaw_fields_clear(struct thaw_fields *s);
 // allocation; bound by bytes.
 enum { THAW_SPLIT_QUOTE = -1 };
 int thaw_fields_split(struct thaw_fields *s, const struct thaw_format *f, const char *line, size_t n);
+
+// Cut the next field off a line of a list: *at moves behind it, and is NULL behind the last one. False at the
+// end. Local; thread-safe; no allocation.
+bool thaw_field_next(const struct thaw_format *f, const char **at, const char *end, struct thaw_field *field);
 
 // Without leading and trailing spaces and tabs.
 static inline struct thaw_field thaw_field_trim(struct thaw_field f) {

@@ -113,6 +113,30 @@ static enum thaw_looks column_looks(const int count[4]) {
                                                                               : THAW_LOOKS_TEXT;
 }
 
+// The candidate that cuts most lines, blanks again as the last resort.
+static int detect_lists(struct thaw_format *f, const struct thaw_head *head, bool named,
+                        struct thaw_err *err) {
+    static const char *const candidate[] = {"\t", "::", ",", ";", "|", " "};
+    int best = 0;
+    for (size_t i = 0; i < sizeof candidate / sizeof candidate[0] && !named; i++) {
+        struct thaw_format tried = {0};
+        struct thaw_fields none = {0};
+        int cuts = 0;
+        set_delimiter(&tried, candidate[i], true);
+        for (int l = 0; l < head->nlines; l++)
+            cuts += thaw_fields_split(&none, &tried, head->line[l].text, head->line[l].n) > 1;
+        if (cuts <= best || (tried.blank && 2 * best >= head->nlines)) continue;
+        best = cuts;
+        set_delimiter(f, candidate[i], true);
+    }
+    f->lists = true;
+    f->nfields = 2;
+    f->has_header = f->header_sure = false;
+    if (best > 0 || named) return THAW_OK;
+    return thaw_fail(err, THAW_EDATA, "%s: no line has a user and an item; which delimiter is between them?",
+                     f->path);
+}
+
 // One column over the lines from `first` on. seen: hashes would do, but at most THAW_HEAD_LINES values are
 // compared.
 static void look_at(struct thaw_format *f, const struct thaw_head *head, int first, int column,
@@ -230,7 +254,7 @@ static bool ends_in_cr(const struct thaw_head *head) {
 static int detect(struct thaw_format *f, const struct thaw_head *head, const struct thaw_format_wish *wish,
                   struct thaw_err *err) {
     bool named = wish->delimiter != NULL && strcmp(wish->delimiter, "auto") != 0;
-    if (named && !set_delimiter(f, wish->delimiter, wish->no_quoting))
+    if (named && !set_delimiter(f, wish->delimiter, wish->no_quoting || wish->lists))
         return thaw_fail(err, THAW_EUSAGE,
                          "delimiter: '%s' must be 1 to %d bytes without quotes and line ends, or tab, "
                          "comma, semicolon, bar, blank, auto",
@@ -244,6 +268,7 @@ static int detect(struct thaw_format *f, const struct thaw_head *head, const str
                          head->path);
     f->encoding = wish->encoding;
     f->has_header = f->header_sure = wish->header == THAW_HEADER_YES;
+    if (wish->lists) return detect_lists(f, head, named, err);
     int code = named ? THAW_OK : detect_delimiter(f, head, wish->no_quoting, err);
     if (code == THAW_OK) code = count_fields(f, head, err);
     if (code == THAW_OK) code = look_at_columns(f, head, wish, err);
@@ -282,10 +307,15 @@ char *thaw_format_describe(const struct thaw_format *f, char *buf, size_t cap) {
     const char *delimiter = NULL;
     for (size_t i = 0; i < sizeof word / sizeof word[0]; i++)
         if (strcmp(f->delimiter, word[i][0]) == 0) delimiter = word[i][1];
-    const char *quote = delimiter != NULL ? "" : "'";
-    snprintf(buf, cap, "%s%s%s-separated, %d field%s, %s, %s", quote,
-             delimiter != NULL ? delimiter : f->delimiter, quote, f->nfields, f->nfields == 1 ? "" : "s",
-             f->has_header ? "header" : "no header", f->encoding == THAW_LATIN1 ? "latin-1" : "utf-8");
+    const char *quote = delimiter != NULL ? "" : "'",
+               *encoding = f->encoding == THAW_LATIN1 ? "latin-1" : "utf-8";
+    if (delimiter == NULL) delimiter = f->delimiter;
+    if (f->lists)
+        snprintf(buf, cap, "%s%s%s-separated, a user and their items in a line, %s", quote, delimiter, quote,
+                 encoding);
+    else
+        snprintf(buf, cap, "%s%s%s-separated, %d field%s, %s, %s", quote, delimiter, quote, f->nfields,
+                 f->nfields == 1 ? "" : "s", f->has_header ? "header" : "no header", encoding);
     return buf;
 }
 

@@ -6,7 +6,8 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 cd "$tmp"
 fail() { echo "$*"; exit 1; }
-unset -f module 2>/dev/null || true
+module() { return 1; } # a site without a module that helps; the real one would not be the same everywhere
+export -f module
 
 # A path with the tools of this machine but without apt-get and sudo, less the ones named.
 tools_without() {
@@ -29,13 +30,16 @@ setup 0
 [ ! -s said ] || fail "not silent: $(cat said)"
 [ "$(PATH=$tmp/bin bash -c '. "$THAW_SOURCE/jobs/setup" && thaw_setup && echo sourced')" = sourced ] || fail "cannot be sourced"
 
-# What is missing is named with its package, and nothing else; there are no modules.
+# What is missing is named with its package, and nothing else.
 tools_without mpicc protoc-c
 setup 66
 grep -q '^  mpicc (Debian: libopenmpi-dev' said && grep -q '^  protoc-c (Debian: protobuf-c-compiler' said || fail "not named: $(cat said)"
 [ "$(grep -c '^  ' said)" = 2 ] || fail "more than is missing: $(cat said)"
 grep -q '^setup: error: ' said || fail "no error: $(cat said)"
-[ -e /usr/share/modules/init/bash ] || [ -e /usr/share/lmod/lmod/init/bash ] || grep -q "Nor is there a 'module' command" said || fail "modules: $(cat said)"
+if [ ! -e /usr/share/modules/init/bash ] && [ ! -e /usr/share/lmod/lmod/init/bash ]; then
+    (unset -f module; setup 66)
+    grep -q "Nor is there a 'module' command" said && grep -q '^  mpicc (Debian: libopenmpi-dev)' said || fail "without modules: $(cat said)"
+fi
 
 # A library that pkg-config does not know.
 tools_without nothing
@@ -45,7 +49,7 @@ grep -q '^  openblas (Debian: libopenblas-openmp-dev' said && ! grep -q mpicc sa
 # What only tests need does not stop anything.
 tools_without zstd
 setup 0 --tests
-grep -q '^  zstd (Debian: zstd.*; for tests alone)' said && ! grep -q error said || fail "tests: $(cat said)"
+grep -q '^  zstd (Debian: zstd; module: zstd; for tests alone)' said && ! grep -q error said || fail "tests: $(cat said)"
 
 # A cluster's modules: tried by their usual names; one does nothing, one is not there, one helps and is kept.
 mkdir -p modules/openmpi
@@ -59,7 +63,6 @@ module() {
     *) echo "no such module: $2" >&2 && return 1 ;;
     esac
 }
-export -f module
 export here=$tmp
 tools_without mpicc ninja protoc-c
 setup 66

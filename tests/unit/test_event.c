@@ -10,6 +10,7 @@
 #include "partition/event.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -263,6 +264,45 @@ static void test_garbage(void **state) {
     thaw_parser_free(&p);
 }
 
+static void test_lists(void **state) {
+    (void)state;
+    static const struct thaw_columns columns = {.user = 0, .item = 1, .event = -1, .value = -1, .time = -1};
+    static const char *const delimiters[] = {" ", ",", "::"};
+    for (int d = 0; d < 3; d++) {
+        struct thaw_format f = {.path = path, .lists = true, .nfields = 2, .blank = d == 0};
+        f.ndelimiter = (int)strlen(strcpy(f.delimiter, delimiters[d]));
+        struct thaw_parser *p = new_parser(&f, &columns, NULL, THAW_NEGATIVE_MERGE);
+        char text[200];
+        int n = snprintf(text, sizeof text, "ann%spen%s\xff%sink", f.delimiter, f.delimiter, f.delimiter);
+        struct thaw_line line = line_of(text, (size_t)n);
+        struct thaw_event e;
+        struct thaw_field item;
+        thaw_parser_list(p, &line, &e);
+        assert_int_equal(e.outcome, THAW_EVENT_OK);
+        static const char *const want[] = {"pen", "\xff", "ink"};
+        for (int i = 0; i < 3; i++) {
+            assert_true(thaw_parser_item(p, &e, &item));
+            assert_int_equal(e.outcome, i == 1 ? THAW_EVENT_BAD_UTF8 : THAW_EVENT_OK);
+            assert_int_equal(item.n, strlen(want[i]));
+            assert_memory_equal(item.text, want[i], item.n);
+            if (i == 1) continue;
+            assert_true(e.nuser == 3 && memcmp(e.user, "ann", 3) == 0 && e.value == 1 && e.time == 0);
+            assert_true(e.nitem == 3 && memcmp(e.item, want[i], 3) == 0);
+        }
+        assert_false(thaw_parser_item(p, &e, &item));
+        line = line_of("ann", 3);
+        thaw_parser_list(p, &line, &e);
+        assert_int_equal(e.outcome, THAW_EVENT_NO_ITEM);
+        line = line_of("  ", 2);
+        thaw_parser_list(p, &line, &e);
+        assert_int_equal(e.outcome, THAW_EVENT_BLANK);
+        line = line_of("a\1", 2);
+        thaw_parser_list(p, &line, &e);
+        assert_int_equal(e.outcome, THAW_EVENT_BAD_CONTROL);
+        thaw_parser_free(&p);
+    }
+}
+
 static void test_outcome_names(void **state) {
     (void)state;
     for (int i = 0; i < THAW_OUTCOMES; i++) {
@@ -307,6 +347,7 @@ int main(void) {
         cmocka_unit_test(test_headers),
         cmocka_unit_test(test_weights_refused),
         cmocka_unit_test(test_garbage),
+        cmocka_unit_test(test_lists),
         cmocka_unit_test(test_outcome_names),
         cmocka_unit_test(test_quarantine),
     };
