@@ -4,30 +4,28 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "dense/norm.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 static enum thaw_side opposite(enum thaw_side side) {
     return side == THAW_USERS ? THAW_ITEMS : THAW_USERS;
 }
 
-int64_t thaw_fit_max_rows(int64_t exchange_bytes, int columns) {
-    return exchange_bytes / 2 / ((int64_t)columns * (int64_t)sizeof(float) + (int64_t)sizeof(int64_t));
-}
-
-int64_t thaw_fit_budget(int64_t exchange_bytes) {
-    return exchange_bytes / 2;
-}
-
-static struct thaw_als_sweep sweep_of(const struct thaw_fit *f, const struct thaw_als_config *config,
-                                      enum thaw_side side) {
+static int64_t other_rows(const struct thaw_fit *f, enum thaw_side side) {
     const enum thaw_side other = opposite(side);
-    return (struct thaw_als_sweep){.config = config,
-                                   .other_rows = thaw_plan_rows(&f->in->plan[other]) -
-                                                 (other == THAW_USERS ? f->in->held_users : 0),
-                                   .gramian = f->gramian[other]};
+    return thaw_plan_rows(&f->in->plan[other]) - (other == THAW_USERS ? f->in->held_users : 0);
+}
+
+// What the rows of a half-sweep over `side` share.
+static int sweep_new(struct thaw_als_sweep **s, const struct thaw_fit *f,
+                     const struct thaw_als_config *config, enum thaw_side side, struct thaw_err *err) {
+    const double rows = (double)other_rows(f, opposite(side));
+    return thaw_als_sweep_new(s, config, other_rows(f, side), rows > 0 ? (double)f->in->nnz / rows : 0,
+                              f->gramian[opposite(side)], err);
 }
 
 static void init_items(struct thaw_fit *f, uint64_t seed) {
@@ -41,8 +39,7 @@ static void init_items(struct thaw_fit *f, uint64_t seed) {
 }
 
 int thaw_fit_new(struct thaw_fit **out, struct thaw_comm *c, const struct thaw_als_config *config,
-                 const struct thaw_interactions *in, uint64_t seed, int64_t exchange_bytes,
-                 struct thaw_err *err) {
+                 const struct thaw_interactions *in, uint64_t seed, struct thaw_err *err) {
     struct thaw_fit *f = NULL;
     const size_t kk = (size_t)config->k * (size_t)config->k;
     int code = thaw_alloc(&f, 1, sizeof *f, "training", err);
@@ -54,7 +51,14 @@ int thaw_fit_new(struct thaw_fit **out, struct thaw_comm *c, const struct thaw_a
     }
     if (!code)
         code = thaw_alloc(&f->row_loss, (size_t)in->rows[THAW_ITEMS], sizeof(double), "row losses", err);
-    if ((code = thaw_comm_agree(c, code, err))) {
+    int64_t nbytes = 0;
+    const struct thaw_half *halves[] = {in->half[0], in->half[1], in->held};
+    for (int i = 0; i < 3; i++)
+        if (halves[i] && thaw_half_facts(halves[i])->window_bytes > nbytes)
+            nbytes = thaw_half_facts(halves[i])->window_bytes;
+    code = thaw_comm_agree(c, code, err);
+    if (!code) code = thaw_window_new(&f->window, c, nbytes, err);
+    if (code) {
         thaw_fit_free(&f);
         return code;
     }
@@ -62,7 +66,6 @@ int thaw_fit_new(struct thaw_fit **out, struct thaw_comm *c, const struct thaw_a
     f->config = *config;
     f->in = in;
     f->columns = thaw_als_columns(config);
-    f->budget_bytes = thaw_fit_budget(exchange_bytes);
     init_items(f, seed);
     *out = f;
     return THAW_OK;
@@ -75,6 +78,7 @@ void thaw_fit_free(struct thaw_fit **f) {
         free((*f)->gramian[side]);
     }
     free((*f)->row_loss);
+    thaw_window_free(&(*f)->window);
     free(*f);
     *f = NULL;
 }
@@ -92,29 +96,36 @@ int thaw_fit_begin(struct thaw_fit *f, struct thaw_err *err) {
     return update_gramian(f, THAW_ITEMS, err);
 }
 
+static double user_cpu_s(void) {
+    struct rusage r;
+    getrusage(RUSAGE_SELF, &r);
+    return (double)r.ru_utime.tv_sec + 1e-6 * (double)r.ru_utime.tv_usec;
+}
+
 static int half_sweep(struct thaw_fit *f, enum thaw_side side, struct thaw_err *err) {
-    const enum thaw_side other = opposite(side);
-    const double start = thaw_time_s();
-    const struct thaw_als_sweep s = sweep_of(f, &f->config, side);
+    const double start = thaw_time_s(), cpu = user_cpu_s();
+    struct thaw_als_sweep *s = NULL;
     f->stats[side] = (struct thaw_sweep_stats){0};
-    int code = thaw_sweep(f->c, &s, f->in->blocks[side], thaw_side_name[side], f->in->first_row[side],
-                          &f->in->plan[other], f->rows[other], f->budget_bytes, f->rows[side],
-                          side == THAW_ITEMS ? f->row_loss : NULL, &f->stats[side], err);
+    int code = thaw_comm_agree(f->c, sweep_new(&s, f, &f->config, side, err), err);
+    if (!code)
+        code = thaw_sweep(f->c, s, f->in->half[side], f->window, thaw_side_name[side], f->in->first_row[side],
+                          f->rows[opposite(side)], f->rows[side], side == THAW_ITEMS ? f->row_loss : NULL,
+                          &f->stats[side], err);
+    thaw_als_sweep_free(&s);
     if (!code) code = update_gramian(f, side, err);
     f->seconds[side] = thaw_time_s() - start;
+    f->cpu_s += user_cpu_s() - cpu;
     return code;
 }
 
 // The terms of one part in the objective, in row order: terms[0] observed, terms[1] regularization.
 static void part_terms(const struct thaw_fit *f, enum thaw_side side, int64_t begin, int64_t end,
                        double terms[2]) {
-    const struct thaw_als_sweep s = sweep_of(f, &f->config, side);
+    const int64_t m = other_rows(f, side);
     terms[0] = terms[1] = 0;
     for (int64_t i = begin; i < end; i++) {
-        const float *x = f->rows[side] + i * f->columns;
-        double norm2 = 0;
-        for (int j = 0; j < f->columns; j++) norm2 += (double)x[j] * x[j];
-        terms[1] += thaw_als_lambda(&s, f->in->degree[side][i]) * norm2;
+        const double norm2 = thaw_norm2(f->rows[side] + i * f->columns, f->columns);
+        terms[1] += thaw_als_lambda(&f->config, m, f->in->degree[side][i]) * norm2;
         if (side == THAW_ITEMS) terms[0] += f->row_loss[i];
     }
 }
@@ -147,6 +158,7 @@ done:
 }
 
 int thaw_fit_iterate(struct thaw_fit *f, struct thaw_err *err) {
+    f->cpu_s = 0;
     int code = half_sweep(f, THAW_USERS, err);
     if (!code) code = half_sweep(f, THAW_ITEMS, err);
     if (!code) code = measure(f, err);
@@ -154,22 +166,23 @@ int thaw_fit_iterate(struct thaw_fit *f, struct thaw_err *err) {
 }
 
 int thaw_fit_fold_in(struct thaw_fit *f, struct thaw_err *err) {
-    struct thaw_als_config config = f->config;
-    config.solver = THAW_ALS_CHOLESKY;
-    const struct thaw_als_sweep s = sweep_of(f, &config, THAW_USERS);
+    const struct thaw_als_config config = thaw_fold_in_config(&f->config);
     struct thaw_sweep_stats stats = {0};
+    struct thaw_als_sweep *s = NULL;
     float *x = NULL;
     int64_t at = 0;
     const size_t d = (size_t)f->columns;
     if (!f->in->held_users) return THAW_OK;
     int code = thaw_alloc(&x, (size_t)f->in->nheld * d, sizeof *x, "held-out users", err);
+    if (!code) code = sweep_new(&s, f, &config, THAW_USERS, err);
     if ((code = thaw_comm_agree(f->c, code, err))) goto done;
-    code = thaw_sweep(f->c, &s, f->in->held, "held-out users", 0, &f->in->plan[THAW_ITEMS],
-                      f->rows[THAW_ITEMS], f->budget_bytes, x, NULL, &stats, err);
+    code = thaw_sweep(f->c, s, f->in->held, f->window, "held-out users", 0, f->rows[THAW_ITEMS], x, NULL,
+                      &stats, err);
     for (int64_t i = 0; !code && i < f->in->rows[THAW_USERS]; i++)
         if (f->in->held_out[i])
             memcpy(f->rows[THAW_USERS] + (size_t)i * d, x + (size_t)at++ * d, d * sizeof *x);
 done:
+    thaw_als_sweep_free(&s);
     free(x);
     return code;
 }

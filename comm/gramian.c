@@ -3,6 +3,7 @@
 
 #include "base/exact.h"
 #include "base/mem.h"
+#include "dense/norm.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -22,8 +23,7 @@ static int square_sum(struct thaw_comm *c, const struct thaw_plan *plan, const f
     for (int32_t p = 0; p < n; p++) {
         const int64_t begin = plan->first_row[first + p] - plan->rank_row[rank];
         const int64_t end = plan->first_row[first + p + 1] - plan->rank_row[rank];
-        for (int64_t i = begin; i < end; i++)
-            for (int j = 0; j < k; j++) part[p] += (double)y[i * columns + j] * y[i * columns + j];
+        for (int64_t i = begin; i < end; i++) part[p] += thaw_norm2(y + i * columns, k);
     }
     code = thaw_comm_exact_sum(c, part, n, 1, sum, err);
 done:

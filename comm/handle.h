@@ -10,9 +10,14 @@
 enum { THAW_HOST_MAX = 64 };
 
 struct thaw_comm {
-    MPI_Comm all;  // every rank of the job
-    MPI_Comm node; // the ranks on this host
+    MPI_Comm all;     // every rank of the job, the ranks of a node one after the other
+    MPI_Comm machine; // the ranks that share memory
+    MPI_Comm node;    // the ranks of this node: the same, or fewer (THAW_NODE_RANKS)
     int rank, size;
+    int node_rank, node_size;
+    int nnodes;
+    int *node_first; // nnodes + 1: first rank of each node
+    int node_number; // of this rank's
     char host[THAW_HOST_MAX];
     char mpi_version[128];
 };

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "comm/interactions.h"
 #include "comm/ranking.h"
 #include "comm/sweep.h"
 #include "metrics/rank.h"
@@ -125,7 +126,7 @@ void thaw_heldout_free(struct thaw_heldout **h) {
 // ---- Fold-in ----
 
 // The first n known items of a user as a row of the sweep: items rising.
-static int add_known(struct thaw_blocks *b, const struct thaw_heldout *h, int64_t user, int n, int64_t *index,
+static int add_known(struct thaw_csr *m, const struct thaw_heldout *h, int64_t user, int n, int64_t *index,
                      float *r, struct thaw_err *err) {
     const int64_t *known = h->known + user * h->max_known;
     const float *value = h->known_value + user * h->max_known;
@@ -138,18 +139,16 @@ static int add_known(struct thaw_blocks *b, const struct thaw_heldout *h, int64_
         index[at] = known[i];
         r[at] = value[i];
     }
-    return thaw_blocks_add(b, index, r, n, err);
+    return thaw_csr_add(m, index, r, n, err);
 }
 
-static int known_blocks(struct thaw_blocks **b, const struct thaw_heldout *h, int n, int64_t max_rows,
-                        struct thaw_err *err) {
+static int known_rows(struct thaw_csr *m, const struct thaw_heldout *h, int n, struct thaw_err *err) {
     int64_t *index = NULL;
     float *r = NULL;
-    int code = thaw_blocks_new(b, max_rows, err);
+    int code = thaw_csr_new(m, h->nusers, h->nusers * n, err);
     if (code == THAW_OK) code = thaw_alloc(&index, (size_t)n, sizeof *index, "known items", err);
     if (code == THAW_OK) code = thaw_alloc(&r, (size_t)n, sizeof *r, "known items", err);
-    for (int64_t u = 0; code == THAW_OK && u < h->nusers; u++) code = add_known(*b, h, u, n, index, r, err);
-    if (code == THAW_OK) code = thaw_blocks_finish(*b, err);
+    for (int64_t u = 0; code == THAW_OK && u < h->nusers; u++) code = add_known(m, h, u, n, index, r, err);
     free(index);
     free(r);
     return code;
@@ -157,25 +156,30 @@ static int known_blocks(struct thaw_blocks **b, const struct thaw_heldout *h, in
 
 int thaw_heldout_fold_in(struct thaw_comm *c, const struct thaw_heldout_model *m,
                          const struct thaw_heldout *h, int n, float *x, struct thaw_err *err) {
-    struct thaw_als_config config = m->config;
-    config.solver = THAW_ALS_CHOLESKY;
-    int columns = thaw_als_columns(&config);
-    struct thaw_als_sweep sweep = {
-        .config = &config, .other_rows = thaw_plan_rows(m->items), .gramian = m->gramian};
+    const struct thaw_als_config config = thaw_fold_in_config(&m->config);
+    const struct thaw_half_options options = {.exchange_bytes = 2 * m->budget_bytes, .alone = true};
     struct thaw_sweep_stats stats = {0};
-    struct thaw_blocks *b = NULL;
-    int64_t max_rows = m->budget_bytes / 2 / (columns * (int64_t)sizeof(float));
+    struct thaw_als_sweep *sweep = NULL;
+    struct thaw_window *window = NULL;
+    struct thaw_half *half = NULL;
+    struct thaw_csr rows = {0};
     int code = n >= 1 && n <= h->max_known
                    ? THAW_OK
                    : thaw_fail(err, THAW_EBUG, "%d known items of %d", n, h->max_known);
-    if (code == THAW_OK) code = known_blocks(&b, h, n, max_rows, err);
+    if (code == THAW_OK) code = known_rows(&rows, h, n, err);
+    if (code == THAW_OK)
+        code = thaw_als_sweep_new(&sweep, &config, thaw_plan_rows(m->items), n, m->gramian, err);
     code = thaw_comm_agree(c, code, err);
+    if (code == THAW_OK) code = thaw_half_new(&half, c, &config, &rows, m->items, &options, err);
+    if (code == THAW_OK) code = thaw_window_new(&window, c, thaw_half_facts(half)->window_bytes, err);
     if (code != THAW_OK) goto done;
-    memset(x, 0, (size_t)h->nusers * (size_t)columns * sizeof *x);
-    code = thaw_sweep(c, &sweep, b, "held-out users", 0, m->items, m->rows, m->budget_bytes, x, NULL, &stats,
-                      err);
+    memset(x, 0, (size_t)h->nusers * (size_t)thaw_als_columns(&config) * sizeof *x);
+    code = thaw_sweep(c, sweep, half, window, "held-out users", 0, m->rows, x, NULL, &stats, err);
 done:
-    thaw_blocks_free(&b);
+    thaw_csr_clear(&rows);
+    thaw_half_free(&half);
+    thaw_window_free(&window);
+    thaw_als_sweep_free(&sweep);
     return code;
 }
 

@@ -15,13 +15,14 @@ float thaw_strength(const Thaw__Als *als, float r) {
     return als->strength == THAW__ALS__STRENGTH__LOG ? (float)log2(1 + (double)r) : 1;
 }
 
-struct thaw_als_config thaw_als_config_of(const Thaw__Als *als, enum thaw_als_solver solver, int cg_steps,
-                                          double cg_tolerance) {
+struct thaw_als_config thaw_als_config_of(const Thaw__Als *als, enum thaw_als_solver solver,
+                                          enum thaw_als_gather gather, int cg_steps, double cg_tolerance) {
     const enum thaw_als_model model = als->model == THAW__ALS__MODEL__EXPLICIT          ? THAW_ALS_EXPLICIT
                                       : als->model == THAW__ALS__MODEL__IMPLICIT_RENDLE ? THAW_ALS_RENDLE
                                                                                         : THAW_ALS_HU;
     return (struct thaw_als_config){.model = model,
                                     .solver = solver,
+                                    .gather = gather,
                                     .k = als->factors,
                                     .biases = als->biases,
                                     .mean = als->mean,
@@ -62,6 +63,8 @@ struct loader {
     const struct thaw_dataset *d;
     const Thaw__Als *als;
     int64_t budget;
+    struct thaw_csr rows[2], held;
+    int64_t nnz[2]; // training interactions
     int64_t *index; // a row's interactions
     float *value;
     size_t index_cap, value_cap;
@@ -107,14 +110,14 @@ static int user_row(struct loader *l, const struct thaw_shard *s, int64_t row, i
     in->held_out[at] = thaw_shard_held_out(s, l->als, row);
     if (in->held_out[at]) {
         in->nheld++;
-        if ((code = thaw_blocks_add(in->held, l->index, l->value, n, err))) return code;
+        if ((code = thaw_csr_add(&l->held, l->index, l->value, n, err))) return code;
         n = 0;
     } else {
         in->left_out += s->indptr[row + 1] - s->indptr[row] - n;
     }
     for (int64_t i = 0; i < n; i++) l->part_sum[part] += l->value[i];
     in->degree[THAW_USERS][at] = n;
-    return thaw_blocks_add(in->blocks[THAW_USERS], l->index, l->value, n, err);
+    return thaw_csr_add(&l->rows[THAW_USERS], l->index, l->value, n, err);
 }
 
 static int open_part(const struct loader *l, struct thaw_shard *s, enum thaw_side side, int32_t part,
@@ -139,8 +142,6 @@ static int load_users(struct loader *l, struct thaw_err *err) {
             code = user_row(l, &s, row, at++, p - first_part(l, THAW_USERS), err);
         thaw_shard_close(&s);
     }
-    if (!code) code = thaw_blocks_finish(l->in->blocks[THAW_USERS], err);
-    if (!code) code = thaw_blocks_finish(l->in->held, err);
     return code;
 }
 
@@ -182,7 +183,7 @@ static int item_rows(struct loader *l, const struct thaw_shard *s, int64_t *at, 
         int64_t n;
         if ((code = row_read(l, s, row, held ? l->flag + s->indptr[row] : NULL, &n, err))) break;
         l->in->degree[THAW_ITEMS][(*at)++] = n;
-        code = thaw_blocks_add(l->in->blocks[THAW_ITEMS], l->index, l->value, n, err);
+        code = thaw_csr_add(&l->rows[THAW_ITEMS], l->index, l->value, n, err);
     }
     return code;
 }
@@ -198,7 +199,6 @@ static int load_items(struct loader *l, struct thaw_err *err) {
         code = item_rows(l, &s, &at, err);
         thaw_shard_close(&s);
     }
-    if (!code) code = thaw_blocks_finish(l->in->blocks[THAW_ITEMS], err);
     while (l->rounds > 0 && !l->broken) {
         const int other = flags_round(l, NULL, 0, 0, err);
         if (!code) code = other;
@@ -206,36 +206,34 @@ static int load_items(struct loader *l, struct thaw_err *err) {
     return code;
 }
 
-static int allocate(struct loader *l, int64_t max_rows, struct thaw_err *err) {
+static int allocate(struct loader *l, struct thaw_err *err) {
     struct thaw_interactions *in = l->in;
     const int rank = thaw_comm_rank(l->c);
     int code = thaw_dataset_plan(in->plan, l->d, thaw_comm_size(l->c), l->als->factors, err);
     for (int side = 0; !code && side < 2; side++) {
         const struct thaw_plan *plan = &in->plan[side];
-        int64_t nnz = 0;
-        for (int32_t p = 0; p < plan->nparts; p++) {
-            const int64_t n = side_of(l->d, (enum thaw_side)side)->part_nnz[p];
-            if (n > in->part_nnz_max) in->part_nnz_max = n;
-            if (p >= plan->first_part[rank] && p < plan->first_part[rank + 1]) nnz += n;
-        }
         in->first_row[side] = plan->rank_row[rank];
         in->rows[side] = plan->rank_row[rank + 1] - plan->rank_row[rank];
         code = thaw_alloc(&in->degree[side], (size_t)in->rows[side], sizeof(int64_t), "degrees", err);
-        if (!code) code = thaw_blocks_new(&in->blocks[side], max_rows, err);
-        if (!code) code = thaw_blocks_reserve(in->blocks[side], in->rows[side], nnz, err);
     }
     if (!code) code = thaw_alloc(&in->held_out, (size_t)in->rows[THAW_USERS], 1, "held-out flags", err);
-    if (!code) code = thaw_blocks_new(&in->held, max_rows, err);
+    if (!code) code = thaw_csr_new(&l->held, 0, 0, err);
     if (!code)
         code = thaw_alloc(&l->part_sum, (size_t)(end_part(l, THAW_USERS) - first_part(l, THAW_USERS)),
                           sizeof *l->part_sum, "part sums", err);
     return code;
 }
 
+// Room for all interactions of a side on this rank at once.
+static int make_room(struct loader *l, enum thaw_side side, struct thaw_err *err) {
+    int64_t nnz = 0;
+    for (int32_t p = first_part(l, side); p < end_part(l, side); p++) nnz += side_of(l->d, side)->part_nnz[p];
+    return thaw_csr_new(&l->rows[side], l->in->rows[side], nnz, err);
+}
+
 static int totals(struct loader *l, struct thaw_err *err) {
     struct thaw_interactions *in = l->in;
-    int64_t sums[4] = {thaw_blocks_nnz(in->blocks[THAW_USERS]), thaw_blocks_nnz(in->blocks[THAW_ITEMS]),
-                       in->nheld, in->left_out};
+    int64_t sums[4] = {l->nnz[THAW_USERS], l->nnz[THAW_ITEMS], in->nheld, in->left_out};
     double sum;
     thaw_comm_sum_i64(l->c, sums, 4);
     in->nnz = sums[0];
@@ -252,23 +250,55 @@ static int totals(struct loader *l, struct thaw_err *err) {
     return code;
 }
 
+struct thaw_als_config thaw_fold_in_config(const struct thaw_als_config *config) {
+    struct thaw_als_config exact = *config;
+    exact.solver = THAW_ALS_CHOLESKY;
+    exact.gather = THAW_ALS_F32;
+    return exact;
+}
+
+// Collective. The side's rows as training solves them; its interactions move there.
+static int make_half(struct loader *l, enum thaw_side side, const struct thaw_als_config *config,
+                     const struct thaw_half_options *o, struct thaw_err *err) {
+    struct thaw_interactions *in = l->in;
+    l->nnz[side] = l->rows[side].ptr[l->rows[side].nrows];
+    return thaw_half_new(&in->half[side], l->c, config, &l->rows[side], &in->plan[1 - side], o, err);
+}
+
+// Collective. All held-out users, to be folded in when training is over.
+static int make_held(struct loader *l, const struct thaw_als_config *config,
+                     const struct thaw_half_options *o, struct thaw_err *err) {
+    const struct thaw_als_config exact = thaw_fold_in_config(config);
+    struct thaw_half_options alone = *o;
+    if (l->in->held_users == 0) return THAW_OK;
+    alone.alone = true;
+    return thaw_half_new(&l->in->held, l->c, &exact, &l->held, &l->in->plan[THAW_ITEMS], &alone, err);
+}
+
 int thaw_interactions_load(struct thaw_interactions *in, struct thaw_comm *c, const struct thaw_dataset *d,
-                           const Thaw__Als *als, int64_t max_rows, int64_t budget_bytes,
-                           struct thaw_err *err) {
+                           const Thaw__Als *als, const struct thaw_als_config *config,
+                           const struct thaw_half_options *o, struct thaw_err *err) {
     *in = (struct thaw_interactions){0};
-    struct loader l = {.in = in, .c = c, .d = d, .als = als, .budget = budget_bytes};
-    int code = allocate(&l, max_rows, err);
+    struct loader l = {.in = in, .c = c, .d = d, .als = als, .budget = o->exchange_bytes / 2};
+    int code = allocate(&l, err);
+    if (!code) code = make_room(&l, THAW_USERS, err);
     if (!code) code = load_users(&l, err);
-    if ((code = thaw_comm_agree(c, code, err))) goto done;
-    code = load_items(&l, err);
-    if ((code = thaw_comm_agree(c, code, err))) goto done;
+    if ((code = thaw_comm_agree(c, code, err)) || (code = make_half(&l, THAW_USERS, config, o, err)))
+        goto done;
+    code = thaw_comm_agree(c, make_room(&l, THAW_ITEMS, err), err);
+    if (!code) code = load_items(&l, err);
+    if ((code = thaw_comm_agree(c, code, err)) || (code = make_half(&l, THAW_ITEMS, config, o, err)))
+        goto done;
     code = totals(&l, err);
+    if (!code) code = make_held(&l, config, o, err);
 done:
     free(l.index);
     free(l.value);
     free(l.part_sum);
     free(l.wanted);
     free(l.flag);
+    for (int side = 0; side < 2; side++) thaw_csr_clear(&l.rows[side]);
+    thaw_csr_clear(&l.held);
     if (code) thaw_interactions_clear(in);
     return code;
 }
@@ -276,10 +306,10 @@ done:
 void thaw_interactions_clear(struct thaw_interactions *in) {
     for (int side = 0; side < 2; side++) {
         if (in->plan[side].first_row) thaw_plan_clear(&in->plan[side]);
-        thaw_blocks_free(&in->blocks[side]);
+        thaw_half_free(&in->half[side]);
         free(in->degree[side]);
     }
-    thaw_blocks_free(&in->held);
+    thaw_half_free(&in->held);
     free(in->held_out);
     *in = (struct thaw_interactions){0};
 }

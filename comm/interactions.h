@@ -8,7 +8,7 @@
 #define THAW_COMM_INTERACTIONS_H
 
 #include "als/als.h"
-#include "comm/sweep.h"
+#include "comm/half.h"
 #include "comm/world.h"
 #include "partition/plan.h"
 #include "partition/shard.h"
@@ -35,8 +35,8 @@ static inline bool thaw_strength_counts(const Thaw__Als *als, float strength) {
 }
 
 // Local; thread-safe. The solver's view of a model's description. Fold-in is exact: Cholesky.
-struct thaw_als_config thaw_als_config_of(const Thaw__Als *als, enum thaw_als_solver solver, int cg_steps,
-                                          double cg_tolerance);
+struct thaw_als_config thaw_als_config_of(const Thaw__Als *als, enum thaw_als_solver solver,
+                                          enum thaw_als_gather gather, int cg_steps, double cg_tolerance);
 
 // Local. Parts to ranks for both sides by interactions and rows (k: factors, what a row costs). THAW_EMEM,
 // THAW_EDATA. Clear both with thaw_plan_clear.
@@ -46,23 +46,25 @@ int thaw_dataset_plan(struct thaw_plan plan[2], const struct thaw_dataset *d, in
 struct thaw_interactions {
     struct thaw_plan plan[2];
     int64_t first_row[2], rows[2]; // this rank's rows of each side
-    struct thaw_blocks *blocks[2]; // training interactions by rows; held-out users have none
+    struct thaw_half *half[2];     // training interactions by rows; held-out users have none
     int64_t *degree[2];            // training interactions of each row of this rank
     uint8_t *held_out;             // rows[THAW_USERS]: 1 for users left out
-    struct thaw_blocks *held;      // all interactions of this rank's held-out users, one row each, in order
+    struct thaw_half *held;        // all interactions of this rank's held-out users, one row each, in order
     int64_t nheld;                 // held-out users of this rank
     // Over all ranks:
-    int64_t nnz;          // training interactions
-    int64_t held_users;   // held-out users
-    int64_t left_out;     // interactions without strength
-    double mean;          // mean strength or rating of the training interactions
-    int64_t part_nnz_max; // largest part, for plans of memory
+    int64_t nnz;        // training interactions
+    int64_t held_users; // held-out users
+    int64_t left_out;   // interactions without strength
+    double mean;        // mean strength or rating of the training interactions
 };
-// Collective. Read and verify this rank's parts of both sides. max_rows: as thaw_blocks_new. budget_bytes
-// bounds the exchange of held-out flags. THAW_EMEM, THAW_EDATA (damage; NaN), THAW_ENOINPUT.
+// Collective. Read and verify this rank's parts of both sides. config, o: as for thaw_half_new; held-out
+// users are to be solved exactly, from f32 rows. THAW_EMEM, THAW_EUSAGE, THAW_EDATA (damage; NaN),
+// THAW_ENOINPUT.
 int thaw_interactions_load(struct thaw_interactions *in, struct thaw_comm *c, const struct thaw_dataset *d,
-                           const Thaw__Als *als, int64_t max_rows, int64_t budget_bytes,
-                           struct thaw_err *err);
+                           const Thaw__Als *als, const struct thaw_als_config *config,
+                           const struct thaw_half_options *o, struct thaw_err *err);
+// The config that held-out users are folded in with.
+struct thaw_als_config thaw_fold_in_config(const struct thaw_als_config *config);
 void thaw_interactions_clear(struct thaw_interactions *in);
 
 #endif

@@ -127,8 +127,8 @@ done:
     return code;
 }
 
-static int open_version(struct thaw_model **out, struct thaw_comm *c, const char *folder, int number,
-                        bool verify, struct thaw_err *err) {
+int thaw_model_open_version(struct thaw_model **out, struct thaw_comm *c, const char *folder, int number,
+                            bool verify, struct thaw_err *err) {
     char path[THAW_PATH_MAX], name[THAW_VERSION_NAME];
     struct thaw_model *m = NULL;
     int code = thaw_path_join(path, folder, thaw_version_name(name, number, ""), err);
@@ -174,7 +174,7 @@ int thaw_model_open(struct thaw_model **m, struct thaw_comm *c, const char *out,
         code = thaw_fail(err, THAW_ENOINPUT, "%s: no model here: run 'thaw train --out %s'", out, out);
     for (int i = 0; !code && i < v.n; i++) {
         struct thaw_err own = THAW_ERR_INIT;
-        const int opened = open_version(m, c, out, v.number[i], verify, &own);
+        const int opened = thaw_model_open_version(m, c, out, v.number[i], verify, &own);
         if (i == 0) first = own;
         if (opened == THAW_OK) {
             if (i)
@@ -340,7 +340,7 @@ static int write_all(struct thaw_comm *c, const char *dir, int columns, const st
     return code;
 }
 
-int thaw_model_save(struct thaw_comm *c, const char *out, int number, Thaw__Model *manifest,
+int thaw_model_save(struct thaw_comm *c, const char *out, int number, int before, Thaw__Model *manifest,
                     const struct thaw_plan plan[2], const float *const rows[2], struct thaw_err *err) {
     const int columns = manifest->als->factors + (manifest->als->biases ? 1 : 0);
     const bool first = thaw_comm_rank(c) == 0;
@@ -355,7 +355,7 @@ int thaw_model_save(struct thaw_comm *c, const char *out, int number, Thaw__Mode
         code = files_fill(manifest, told, (size_t)nbytes / sizeof(uint64_t), plan[0].nparts, err);
         if (!code) code = thaw_pack_write(dir, "manifest.pb", &manifest->base, err);
         if (!code) code = thaw_version_commit(out, number, err);
-        if (!code) code = thaw_versions_prune(out, number, err);
+        if (!code) code = thaw_versions_prune(out, number, before, err);
         files_clear(manifest);
     }
     code = thaw_comm_agree(c, code, err);
@@ -369,7 +369,7 @@ int thaw_model_prune(struct thaw_comm *c, const char *out, int number, struct th
     int code = THAW_OK;
     if (thaw_comm_rank(c) == 0) {
         if (number >= 0) code = thaw_link_switch(out, "current", thaw_version_name(name, number, ""), err);
-        if (!code) code = thaw_versions_prune(out, number, err);
+        if (!code) code = thaw_versions_prune(out, number, -1, err);
     }
     return thaw_comm_agree(c, code, err);
 }

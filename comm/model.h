@@ -35,10 +35,14 @@ int thaw_model_columns(const struct thaw_model *m);
 int thaw_model_load(const struct thaw_model *m, struct thaw_comm *c, enum thaw_side side,
                     const struct thaw_plan *plan, float *rows, struct thaw_err *err);
 
+// Collective. Open this version of OUT and no other. THAW_ENOINPUT, THAW_EDATA.
+int thaw_model_open_version(struct thaw_model **m, struct thaw_comm *c, const char *out, int number,
+                            bool verify, struct thaw_err *err);
+
 // Collective. Write version `number` of OUT. manifest: complete but for files (the same on all ranks,
 // borrowed; files is filled and freed again inside). plan[2], rows[2]: as owned. On failure the versions
-// already there are untouched; on success only this version and the one before it stay.
-int thaw_model_save(struct thaw_comm *c, const char *out, int number, Thaw__Model *manifest,
+// already there are untouched; on success only this version and `before` stay (-1: the newest below it).
+int thaw_model_save(struct thaw_comm *c, const char *out, int number, int before, Thaw__Model *manifest,
                     const struct thaw_plan plan[2], const float *const rows[2], struct thaw_err *err);
 
 // Collective. Make version `number` the current one and remove all others but the newest below it, when a

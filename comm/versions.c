@@ -113,10 +113,9 @@ static int remove_leftovers(const char *out, struct thaw_err *err) {
     return code;
 }
 
-int thaw_versions_prune(const char *out, int number, struct thaw_err *err) {
+int thaw_versions_prune(const char *out, int number, int before, struct thaw_err *err) {
     struct thaw_versions v;
     char path[THAW_PATH_MAX];
-    bool before = false; // the newest below `number` has been met
     int code = remove_leftovers(out, err);
     if (!code) code = thaw_versions_list(&v, out, err);
     if (code) return code;
@@ -127,10 +126,8 @@ int thaw_versions_prune(const char *out, int number, struct thaw_err *err) {
     }
     for (int i = 0; !code && i < v.n; i++) {
         if (v.number[i] == number) continue;
-        if (number >= 0 && v.number[i] < number && !before)
-            before = true;
-        else
-            code = remove_version(out, v.number[i], "", err);
+        if (number >= 0 && before < 0 && v.number[i] < number) before = v.number[i]; // they fall
+        if (number < 0 || v.number[i] != before) code = remove_version(out, v.number[i], "", err);
     }
     thaw_versions_clear(&v);
     return code;

@@ -20,8 +20,8 @@ int thaw_versions_list(struct thaw_versions *v, const char *out, struct thaw_err
 void thaw_versions_clear(struct thaw_versions *v);
 // Turn OUT/<name>.tmp into version `number`, replacing one of that number, and point `current` at it.
 int thaw_version_commit(const char *out, int number, struct thaw_err *err);
-// Remove all versions but `number` and the newest below it (-1: all, and `current`), and what killed runs
-// left.
-int thaw_versions_prune(const char *out, int number, struct thaw_err *err);
+// Remove all versions but `number` (-1: all, and `current`) and `before` (-1: the newest below `number`), and
+// what killed runs left.
+int thaw_versions_prune(const char *out, int number, int before, struct thaw_err *err);
 
 #endif

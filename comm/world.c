@@ -56,6 +56,44 @@ static void host_name(char out[THAW_HOST_MAX]) {
     out[strcspn(out, ".")] = 0;
 }
 
+// Ranks of a node: those that share memory, or runs of THAW_NODE_RANKS ranks (for tests, and to count what
+// would go over the wire were they on nodes of their own).
+static void split_nodes(struct thaw_comm *c) {
+    const char *text = getenv("THAW_NODE_RANKS");
+    const int most = text ? atoi(text) : 0;
+    int rank, leader;
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    leader = rank;
+    MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &c->machine);
+    MPI_Bcast(&leader, 1, MPI_INT, 0, c->machine);
+    MPI_Comm_split(MPI_COMM_WORLD, 0, leader, &c->all); // equal keys keep their order
+    MPI_Comm_rank(c->machine, &rank);
+    MPI_Comm_split(c->machine, most > 0 ? rank / most : 0, rank, &c->node);
+    MPI_Comm_rank(c->all, &c->rank);
+    MPI_Comm_size(c->all, &c->size);
+    MPI_Comm_rank(c->node, &c->node_rank);
+    MPI_Comm_size(c->node, &c->node_size);
+}
+
+static int find_nodes(struct thaw_comm *c, struct thaw_err *err) {
+    int64_t own[1], *all = NULL; // 1 for the first rank of a node
+    split_nodes(c);
+    own[0] = c->node_rank == 0;
+    int code = thaw_alloc(&all, (size_t)c->size, sizeof *all, "the nodes", err);
+    if (!code) code = thaw_alloc(&c->node_first, (size_t)c->size + 1, sizeof(int), "the nodes", err);
+    if ((code = thaw_comm_agree(c, code, err))) goto done;
+    thaw_comm_allgather_i64(c, own, 1, all);
+    for (int r = 0; r < c->size; r++) {
+        if (!all[r]) continue;
+        if (r <= c->rank) c->node_number = c->nnodes;
+        c->node_first[c->nnodes++] = r;
+    }
+    c->node_first[c->nnodes] = c->size;
+done:
+    free(all);
+    return code;
+}
+
 int thaw_comm_begin(struct thaw_comm **comm, struct thaw_err *err) {
     struct thaw_comm *c = NULL;
     int code, provided = 0, tasks = launched_tasks(); // before MPI_Init, which may change the environment
@@ -65,10 +103,7 @@ int thaw_comm_begin(struct thaw_comm **comm, struct thaw_err *err) {
         return thaw_fail(err, THAW_EBUG,
                          "the MPI library does not start with thread support: build it with threads");
     if ((code = thaw_alloc(&c, 1, sizeof *c, "the communicator", err))) goto done;
-    MPI_Comm_dup(MPI_COMM_WORLD, &c->all);
-    MPI_Comm_rank(c->all, &c->rank);
-    MPI_Comm_size(c->all, &c->size);
-    MPI_Comm_split_type(c->all, MPI_COMM_TYPE_SHARED, c->rank, MPI_INFO_NULL, &c->node);
+    if ((code = find_nodes(c, err))) goto done;
     host_name(c->host);
     library_version(c->mpi_version, sizeof c->mpi_version);
     if (c->size == 1 && tasks > 1)
@@ -88,7 +123,9 @@ void thaw_comm_end(struct thaw_comm **comm) {
     struct thaw_comm *c = *comm;
     if (c) {
         MPI_Comm_free(&c->node);
+        MPI_Comm_free(&c->machine);
         MPI_Comm_free(&c->all);
+        free(c->node_first);
     }
     int finalized = 0;
     MPI_Finalized(&finalized);
@@ -147,13 +184,13 @@ int thaw_comm_cores(struct thaw_comm *c) {
     int n = 1, sharing = 1, ok;
     CPU_ZERO(&own);
     if (sched_getaffinity(0, sizeof own, &own) != 0) CPU_SET(0, &own);
-    MPI_Comm_size(c->node, &n);
+    MPI_Comm_size(c->machine, &n);
     all = malloc((size_t)n * sizeof own);
     ok = all != NULL;
-    MPI_Allreduce(MPI_IN_PLACE, &ok, 1, MPI_INT, MPI_MIN, c->node);
+    MPI_Allreduce(MPI_IN_PLACE, &ok, 1, MPI_INT, MPI_MIN, c->machine);
     if (ok) {
         sharing = 0;
-        MPI_Allgather(&own, (int)sizeof own, MPI_BYTE, all, (int)sizeof own, MPI_BYTE, c->node);
+        MPI_Allgather(&own, (int)sizeof own, MPI_BYTE, all, (int)sizeof own, MPI_BYTE, c->machine);
         for (int i = 0; i < n; i++) {
             cpu_set_t both;
             CPU_AND(&both, &own, &all[i]);
@@ -166,7 +203,7 @@ int thaw_comm_cores(struct thaw_comm *c) {
 
 int thaw_comm_hosts(struct thaw_comm *c, char **names, int64_t *nbytes, struct thaw_err *err) {
     int node_rank = 0;
-    MPI_Comm_rank(c->node, &node_rank);
+    MPI_Comm_rank(c->machine, &node_rank);
     int64_t n = node_rank == 0 ? (int64_t)strlen(c->host) + 1 : 0; // one rank of each host speaks
     return thaw_comm_gather(c, c->host, n, 0, (void **)names, nbytes, err);
 }

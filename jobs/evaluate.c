@@ -203,6 +203,8 @@ static int open_inputs(struct evaluation *e, struct thaw_err *err) {
     if (code == THAW_OK) code = thaw_model_open(&e->model, c, e->o->model, true, note, err);
     if (code != THAW_OK) return code;
     if (*note) thaw_log_warn(e->ctx->log, "%s", note);
+    if (e->model->manifest->n_iterations == 0)
+        thaw_log_warn(e->ctx->log, "%s: no iteration was trained; its items are random", e->model->dir);
     if (!e->model->manifest->finished)
         thaw_log_warn(e->ctx->log, "%s: training has not finished; this is its last checkpoint",
                       e->model->dir);
@@ -221,7 +223,7 @@ static int open_inputs(struct evaluation *e, struct thaw_err *err) {
 
 static int configure(struct evaluation *e, struct thaw_err *err) {
     const struct evaluate_options *o = e->o;
-    struct thaw_als_config config = thaw_als_config_of(e->als, THAW_ALS_CHOLESKY, 1, 0);
+    struct thaw_als_config config = thaw_als_config_of(e->als, THAW_ALS_CHOLESKY, THAW_ALS_F32, 1, 0);
     if (o->alpha >= 0) config.alpha = o->alpha;
     if (o->unobserved >= 0) config.unobserved = o->unobserved;
     if (o->regularization >= 0) config.lambda = o->regularization;

@@ -63,10 +63,10 @@ static void settings_of(struct settings *s, const Thaw__Model *m) {
     put_real(s, "seed", (double)a->seed);
     put_holdout(s, a);
     put_text(s, "solver", solver);
-    if (strcmp(solver, "cg") == 0) { // rows too long for the exchange are solved exactly, so its size counts
+    put_text(s, "gather", option(m->run, "gather"));
+    if (strcmp(solver, "cholesky") != 0) {
         put_text(s, "cg-steps", option(m->run, "cg-steps"));
         put_text(s, "cg-tolerance", option(m->run, "cg-tolerance"));
-        put_text(s, "exchange-bytes", option(m->run, "exchange-bytes"));
     }
 }
 

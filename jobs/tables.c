@@ -89,6 +89,10 @@ static int inputs_open(struct job *j, struct thaw_err *err) {
     int code = thaw_model_open(&j->model, j->c, j->o->model, true, note, err);
     if (code) return code;
     if (*note) thaw_log_warn(j->ctx->log, "%s", note);
+    if (j->model->manifest->n_iterations == 0)
+        return thaw_fail(err, THAW_EDATA,
+                         "%s: no iteration was trained, all users are zeros: run 'thaw train --iterations'",
+                         j->model->dir);
     if (!j->model->manifest->finished)
         thaw_log_warn(j->ctx->log, "%s is a checkpoint: its training is not finished", j->model->dir);
     j->data = j->o->data ? j->o->data : j->model->manifest->dataset;

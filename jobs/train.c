@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "comm/runinfo.h"
+#include "jobs/best.h"
 #include "jobs/resume.h"
 #include "jobs/training.h"
 #include "proto/pack.h"
@@ -25,6 +26,7 @@ static int open_inputs(struct thaw_training *t, struct thaw_err *err) {
         code = thaw_run_info_new(&t->run, t->c, &thaw_train_command, t->o, t->ctx->argc, t->ctx->argv,
                                  thaw_blas_begin(), err);
     if (code) return code;
+    thaw_train_choose_solver(t);
     Thaw__Model *m = &t->model;
     thaw__model__init(m);
     m->format = 1;
@@ -61,16 +63,8 @@ static int append_iteration(struct thaw_training *t, double objective, double qu
 
 // Measurements of quality since the best one.
 static int64_t measured_since_best(const struct thaw_training *t) {
-    double best = -1;
     int64_t since = 0;
-    for (int i = 0; i < thaw_train_done(t); i++) {
-        if (t->iteration[i].quality <= 0) continue;
-        since++;
-        if (t->iteration[i].quality > best) {
-            best = t->iteration[i].quality;
-            since = 0;
-        }
-    }
+    for (int i = thaw_best_of(t); i < thaw_train_done(t); i++) since += t->iteration[i].quality > 0;
     return since;
 }
 
@@ -95,7 +89,8 @@ static int adopt(struct thaw_training *t, struct thaw_err *err) {
     int code = thaw_resume_check(t->old->dir, old, &t->model, err);
     for (size_t i = 0; !code && i < old->n_iterations; i++)
         code = append_iteration(t, old->iterations[i]->objective, old->iterations[i]->quality, err);
-    t->saved = thaw_train_done(t);
+    t->model.kept = old->kept > 0 && old->kept < thaw_train_done(t) ? old->kept : 0;
+    t->saved = thaw_train_kept(t);
     return code;
 }
 
@@ -104,6 +99,7 @@ static int start_anew(struct thaw_training *t, struct thaw_err *err) {
     *err = THAW_ERR_INIT;
     thaw_model_close(&t->old);
     t->model.n_iterations = 0;
+    t->model.kept = 0;
     t->saved = 0;
     return thaw_model_prune(t->c, t->o->out, -1, err);
 }
@@ -125,10 +121,10 @@ static int find_model(struct thaw_training *t, struct thaw_err *err) {
     if ((code == THAW_EDATA || code == THAW_EUSAGE) && t->o->force)
         return start_anew(t, &own) ? (*err = own).code : THAW_OK;
     if (code) *err = own;
-    if (!code)
+    if (!code && t->saved)
         thaw_log_note(t->ctx->log, "going on from %s (%s, objective %.6f)", t->old->dir,
                       t->old->manifest->finished ? "finished" : "a checkpoint",
-                      t->saved ? t->iteration[t->saved - 1].objective : 0.0);
+                      t->iteration[t->saved - 1].objective);
     return code;
 }
 
@@ -171,34 +167,54 @@ static void choose_weights(struct thaw_training *t) {
 }
 
 static int load(struct thaw_training *t, struct thaw_err *err) {
-    const int64_t max_rows = thaw_fit_max_rows(t->o->exchange_bytes, thaw_als_columns(&t->config));
-    const int64_t budget = thaw_fit_budget(t->o->exchange_bytes);
-    int code = thaw_interactions_load(&t->in, t->c, t->dataset, &t->als, max_rows, budget, err);
+    const struct thaw_half_options exchange = {.exchange = (enum thaw_exchange_mode)t->o->exchange,
+                                               .exchange_bytes = t->o->exchange_bytes};
+    int code = thaw_interactions_load(&t->in, t->c, t->dataset, &t->als, &t->config, &exchange, err);
     if (code) return code;
     if (t->in.nnz == 0)
         return thaw_fail(err, THAW_EDATA, "%s: no interaction is left to train on", t->o->data);
     if (t->als.biases) t->config.mean = t->als.mean = t->in.mean;
     choose_weights(t);
-    thaw_train_print_loaded(t);
     t->model.interactions = t->in.nnz;
-    code = thaw_fit_new(&t->fit, t->c, &t->config, &t->in, t->als.seed, t->o->exchange_bytes, err);
+    code = thaw_train_print_loaded(t, err);
+    if (!code) code = thaw_fit_new(&t->fit, t->c, &t->config, &t->in, t->als.seed, err);
     for (int side = 0; !code && t->old && side < 2; side++)
         code =
             thaw_model_load(t->old, t->c, (enum thaw_side)side, &t->in.plan[side], t->fit->rows[side], err);
     if (!code) code = thaw_fit_begin(t->fit, err);
     if (!code) code = load_watched(t, err);
-    return code;
+    return code ? code : thaw_best_begin(t, err);
 }
 
 // ---- Iterating ----
 
+static int write_version(struct thaw_training *t, int number, int before, float *const rows[2],
+                         struct thaw_err *err) {
+    const float *const from[2] = {rows[0], rows[1]};
+    t->run->seconds = thaw_time_s() - t->began;
+    return thaw_model_save(t->c, t->o->out, number, before, &t->model, t->in.plan, from, err);
+}
+
+// The best iteration as a version of its own, with the record up to it.
+static int save_best(struct thaw_training *t, struct thaw_err *err) {
+    const size_t n = t->model.n_iterations;
+    const int best = t->best.iteration;
+    t->model.n_iterations = (size_t)best;
+    const int code = write_version(t, best, -1, t->best.rows, err);
+    t->model.n_iterations = n;
+    t->best.saved = best;
+    return code;
+}
+
 static int save(struct thaw_training *t, const char *finished, struct thaw_err *err) {
-    const float *const rows[2] = {t->fit->rows[0], t->fit->rows[1]};
+    const int number = thaw_train_kept(t), best = t->best.iteration;
+    const bool behind = !finished && best && best < number;
     t->model.finished = finished != NULL;
     t->model.stop_reason = finished ? (char *)(uintptr_t)finished : (char *)(uintptr_t) "";
-    t->run->seconds = thaw_time_s() - t->began;
-    const int code = thaw_model_save(t->c, t->o->out, thaw_train_done(t), &t->model, t->in.plan, rows, err);
-    t->saved = thaw_train_done(t);
+    int code = behind && t->best.saved != best ? save_best(t, err) : THAW_OK;
+    if (!code) code = write_version(t, number, behind ? best : -1, t->fit->rows, err);
+    if (best == number) t->best.saved = best;
+    t->saved = number;
     t->saved_at = thaw_time_s();
     return code;
 }
@@ -209,7 +225,7 @@ static int measure_quality(struct thaw_training *t, double *ndcg, struct thaw_er
                                          .items = &t->in.plan[THAW_ITEMS],
                                          .rows = t->fit->rows[THAW_ITEMS],
                                          .gramian = t->fit->gramian[THAW_ITEMS],
-                                         .budget_bytes = t->fit->budget_bytes};
+                                         .budget_bytes = t->o->exchange_bytes / 2};
     *ndcg = 0;
     if (!t->watched || (thaw_train_done(t) + 1) % every) return THAW_OK;
     return thaw_heldout_ndcg(t->c, &m, t->watched, (int)t->o->quality_known, THAW_QUALITY_CUTOFF, ndcg, err);
@@ -235,8 +251,9 @@ static int iterate(struct thaw_training *t, struct thaw_err *err) {
         if (!code)
             code = thaw_comm_agree(
                 t->c, append_iteration(t, t->fit->objective / (double)t->in.nnz, quality, err), err);
+        if (!code) code = thaw_train_print_iteration(t, err);
         if (code) return code;
-        thaw_train_print_iteration(t);
+        thaw_best_note(t);
         agree_requests(t, &stop, &due);
         if (why_stop(t)) break;
         if ((stop || due) && (code = save(t, NULL, err))) return code;
@@ -250,13 +267,21 @@ static int iterate(struct thaw_training *t, struct thaw_err *err) {
 }
 
 static int finish(struct thaw_training *t, struct thaw_err *err) {
-    int code = thaw_fit_fold_in(t->fit, err);
+    const int best = t->best.iteration, done = thaw_train_done(t);
+    int code = THAW_OK;
+    if (best && best < done) {
+        thaw_log_note(t->ctx->log, "iteration %d of %d ranks best (NDCG@%d %.4f): its factors are kept", best,
+                      done, THAW_QUALITY_CUTOFF, t->iteration[best - 1].quality);
+        t->model.kept = best;
+        code = thaw_best_restore(t, err);
+    }
+    if (!code && done) code = thaw_fit_fold_in(t->fit, err); // the start is all zeros for users
     if (!code) code = save(t, why_stop(t), err);
-    if (!code) thaw_train_print_end(t);
-    return code;
+    return code ? code : thaw_train_print_end(t, err);
 }
 
 static void training_clear(struct thaw_training *t) {
+    thaw_best_clear(t);
     thaw_heldout_free(&t->watched);
     thaw_fit_free(&t->fit);
     thaw_interactions_clear(&t->in);
@@ -279,6 +304,8 @@ static int run(struct thaw_job_ctx *ctx, const void *options, const struct thaw_
     if (t.old && t.old->manifest->finished && why_stop(&t)) {
         thaw_log_note(ctx->log, "%s is finished (%s): nothing to do", t.old->dir, why_stop(&t));
     } else {
+        t.model.n_iterations = (size_t)thaw_train_kept(&t); // those after it are done again
+        t.model.kept = 0;
         // Hours of work are of no use where they cannot be saved.
         code = thaw_comm_rank(t.c) == 0 ? thaw_dir_check(t.o->out, err) : THAW_OK;
         if ((code = thaw_comm_agree(t.c, code, err)) || (code = thaw_train_print_plan(&t, err)) ||

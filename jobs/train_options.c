@@ -34,7 +34,8 @@ static const struct thaw_opt options_table[] = {
     CHOICE("weighting", weighting, "rendle|hu", "rendle",
            "Form of the implicit objective: Rendle et al. 2022, or Hu, Koren and Volinsky 2008."),
     OPTION(INT, "factors", factors, "K", "64", 1, THAW_ALS_FACTORS_MAX, "Length of the vectors."),
-    OPTION(INT, "iterations", iterations, "N", "15", 1, 100000, "Most iterations, earlier runs' included."),
+    OPTION(INT, "iterations", iterations, "N", "15", 0, 100000,
+           "Most iterations, earlier runs' included. 0 writes the start: users zero, items random."),
     OPTION(REAL, "alpha", alpha, "A", "0", 0, 1e12,
            "Weight of one unit of strength (implicit). 0 chooses it from the data: interactions weigh 1 on "
            "average "
@@ -52,11 +53,17 @@ static const struct thaw_opt options_table[] = {
     CHOICE("strength", strength, "raw|log|binary", "log",
            "What a merged value r counts as: r itself, log2(1 + r), or 1 (implicit)."),
     CHOICE("biases", biases, "yes|no", "yes", "Train a mean and a bias per user and item (explicit)."),
-    CHOICE("solver", solver, "cholesky|cg", "cholesky",
-           "How a row is solved: exactly, or by a few steps of conjugate gradients from the row before."),
+    CHOICE("solver", solver, "auto|cholesky|cg", "auto",
+           "How a row is solved: exactly, or by a few steps of conjugate gradients from the row before. auto "
+           "takes what is faster for so many factors and interactions, and says which."),
+    CHOICE("gather", gather, "auto|f32|bf16", "auto",
+           "How solvers read the other side's vectors: as they are, or rounded to 16 bits, which is faster, "
+           "halves the traffic, and moves the objective by about 1e-5 of its value. All arithmetic is in 32 "
+           "bits or more. auto: bf16 with cg, f32 with cholesky."),
     OPTION(INT, "cg-steps", cg_steps, "N", "3", 1, 1000, "Most steps of conjugate gradients for a row."),
     OPTION(REAL, "cg-tolerance", cg_tolerance, "T", "1e-3", 0, 1,
-           "Conjugate gradients stop at this residual, relative to the right-hand side."),
+           "A row's conjugate gradients end when what the row's objective can still fall by is at most T "
+           "squared of it."),
     OPTION(INT, "seed", seed, "S", "1", 0, 0x1p53, "Seed of the factors' start."),
     OPTION(REAL, "holdout-users", holdout, "F", "0", 0, 0.9,
            "Fraction of users that training leaves out, for 'thaw evaluate'. They are drawn by their ids, "
@@ -77,13 +84,18 @@ static const struct thaw_opt options_table[] = {
     OPTION(INT, "quality-known", quality_known, "N", "5", 1, 1000,
            "How many of a user's interactions that measurement folds in; the others are what it asks for."),
     OPTION(INT, "patience", patience, "N", "0", 0, 100000,
-           "Stop when the ranking quality has not risen for N measurements. 0: never."),
+           "Stop when the ranking quality has not risen for N measurements; the best iteration measured is "
+           "what is published. 0: never."),
     OPTION(INT, "checkpoint-every", checkpoint_every, "N", "5", 0, 100000,
            "Save every N iterations. 0: not by count."),
     OPTION(REAL, "checkpoint-minutes", checkpoint_minutes, "M", "10", 0, 1e6,
            "Save when so many minutes have gone by since the last time. 0: not by time."),
     OPTION(BYTES, "exchange-bytes", exchange_bytes, "BYTES", "256M", 4096, 0x1p50,
-           "Memory of each rank for vectors of other ranks at hand at a time and messages."),
+           "Memory of each rank for vectors of other nodes at hand at a time and messages."),
+    CHOICE("exchange", exchange, "hybrid|pull|allgather", "hybrid",
+           "How vectors travel between nodes. pull: each node gets the rows it needs. allgather: every node "
+           "gets all rows. hybrid: what is less to send, and long rows are pushed where that is less still: "
+           "every rank adds up its part of their equations. The result is the same bytes."),
     {.name = "force",
      .kind = THAW_OPT_FLAG,
      .offset = offsetof(struct thaw_train_options, force),
@@ -119,6 +131,24 @@ const struct thaw_cmd thaw_train_command = {
     .size = sizeof(struct thaw_train_options),
 };
 
+// Once the data's size is known.
+void thaw_train_choose_solver(struct thaw_training *t) {
+    const struct thaw_train_options *o = t->o;
+    const Thaw__Dataset *d = t->dataset->manifest;
+    const double rows =
+        (double)(thaw_dataset_rows(t->dataset, THAW_USERS) + thaw_dataset_rows(t->dataset, THAW_ITEMS));
+    t->why_solver[0] = 0;
+    if (o->solver == 0)
+        t->config.solver = thaw_als_choose(&t->config, rows > 0 ? 2 * (double)d->interactions / rows : 0,
+                                           t->why_solver, sizeof t->why_solver);
+    else
+        t->config.solver = o->solver == 2 ? THAW_ALS_CG : THAW_ALS_CHOLESKY;
+    if (o->gather == 0)
+        t->config.gather = t->config.solver == THAW_ALS_CG ? THAW_ALS_BF16 : THAW_ALS_F32;
+    else
+        t->config.gather = o->gather == 2 ? THAW_ALS_BF16 : THAW_ALS_F32;
+}
+
 static double chosen(double value, double own) {
     return value > 0 ? value : own;
 }
@@ -147,8 +177,7 @@ int thaw_train_describe(struct thaw_training *t, struct thaw_err *err) {
         a->regularization = chosen(o->regularization, 0.08);
         a->reg_exponent = 1;
     }
-    t->config =
-        thaw_als_config_of(a, o->solver ? THAW_ALS_CG : THAW_ALS_CHOLESKY, (int)o->cg_steps, o->cg_tolerance);
+    t->config = thaw_als_config_of(a, THAW_ALS_CHOLESKY, THAW_ALS_F32, (int)o->cg_steps, o->cg_tolerance);
     int code = thaw_als_check(&t->config, err);
     if (!code && o->holdout_list)
         code = thaw_holdout_list_read(o->holdout_list, &a->holdout_ids, &a->n_holdout_ids, err);

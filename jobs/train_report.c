@@ -1,136 +1,133 @@
-// train_report.c: what thaw train tells people, and its results.
+// train_report.c: what thaw train says of its iterations, and its results.
 #include "base/mem.h"
 #include "jobs/training.h"
-#include "proto/pack.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
-// ---- The plan ----
+// ---- What ranks measure ----
 
-static int64_t own_nnz(const Thaw__Side *s, const struct thaw_plan *plan, int rank) {
-    int64_t n = 0;
-    for (int32_t p = plan->first_part[rank]; p < plan->first_part[rank + 1]; p++) n += s->part_nnz[p];
-    return n;
+// PER_ITERATION: those before it add up over iterations.
+enum { COMPUTE, WAIT, SENT, RECEIVED, MESSAGES, CPU, USERS, ITEMS, PER_ITERATION, PEAK = PER_ITERATION };
+_Static_assert(PEAK + 1 == THAW_TRAIN_MEASURES, "struct thaw_training has room for the measures");
+
+static const struct {
+    const char *name, *label;
+    enum { SECONDS, BYTES, COUNT } unit;
+} measures[THAW_TRAIN_MEASURES] = {
+    [COMPUTE] = {"compute_s", "compute", SECONDS},
+    [WAIT] = {"wait_s", "wait", SECONDS},
+    [SENT] = {"sent_bytes", "sent", BYTES},
+    [RECEIVED] = {"received_bytes", "received", BYTES},
+    [MESSAGES] = {"messages", "messages sent", COUNT},
+    [CPU] = {"cpu_s", "user CPU", SECONDS},
+    [USERS] = {"users_s", "half-sweep of users", SECONDS},
+    [ITEMS] = {"items_s", "half-sweep of items", SECONDS},
+    [PEAK] = {"peak_bytes", "peak memory", BYTES},
+};
+
+static void measure(const struct thaw_fit *f, double x[THAW_TRAIN_MEASURES]) {
+    const struct thaw_sweep_stats *a = &f->stats[0], *b = &f->stats[1];
+    x[COMPUTE] = a->solve_s + b->solve_s;
+    x[WAIT] = a->wait_s + b->wait_s;
+    x[SENT] = (double)(a->traffic.sent_bytes + b->traffic.sent_bytes);
+    x[RECEIVED] = (double)(a->traffic.received_bytes + b->traffic.received_bytes);
+    x[MESSAGES] = (double)(a->traffic.messages + b->traffic.messages);
+    x[CPU] = f->cpu_s;
+    x[USERS] = f->seconds[THAW_USERS];
+    x[ITEMS] = f->seconds[THAW_ITEMS];
+    x[PEAK] = (double)thaw_mem_peak_bytes();
 }
 
-enum { MEM_INTERACTIONS, MEM_FACTORS, MEM_EXCHANGE, MEM_SOLVERS, MEM_KINDS };
-
-// Bytes this rank is going to hold.
-static void plan_memory(const struct thaw_training *t, const struct thaw_plan plan[2],
-                        int64_t mem[MEM_KINDS]) {
-    const int rank = thaw_comm_rank(t->c);
-    const Thaw__Side *side[2] = {t->model.users, t->model.items};
-    const int64_t d = thaw_als_columns(&t->config), threads = t->ctx->threads;
-    const int64_t at_hand = thaw_fit_max_rows(t->o->exchange_bytes, (int)d);
-    memset(mem, 0, MEM_KINDS * sizeof *mem);
-    for (int s = 0; s < 2; s++) {
-        const int64_t rows = plan[s].rank_row[rank + 1] - plan[s].rank_row[rank],
-                      nnz = own_nnz(side[s], &plan[s], rank);
-        const int64_t other = thaw_plan_rows(&plan[1 - s]);
-        mem[MEM_INTERACTIONS] += 8 * nnz + 17 * rows + 4 * (nnz < other ? nnz : other);
-        mem[MEM_FACTORS] += 4 * d * rows + (s == THAW_ITEMS ? 8 * rows : 0);
-    }
-    mem[MEM_INTERACTIONS] += (int64_t)(8 * t->als.holdout * (double)own_nnz(side[0], &plan[0], rank));
-    const int64_t users = thaw_plan_rows(&plan[THAW_USERS]), items = thaw_plan_rows(&plan[THAW_ITEMS]);
-    const int64_t most = users > items ? users : items, rows = most < at_hand ? most : at_hand;
-    mem[MEM_EXCHANGE] = thaw_comm_size(t->c) > 1 ? rows * (4 * d + 8) + thaw_fit_budget(t->o->exchange_bytes)
-                                                 : 4 * threads * rows;
-    mem[MEM_SOLVERS] = threads * (int64_t)(32 * d * d + 4 * THAW_ALS_PANEL * (d + 16) + (512 << 10));
+// "compute_s":{"min":...,"mean":...,"max":...},... of those before PER_ITERATION and the peak, but for times
+// that are told as one number.
+static const char *spreads_json(char text[1024], const struct thaw_spread *s) {
+    int at = 0;
+    for (int m = 0; m < THAW_TRAIN_MEASURES; m++)
+        if (m != CPU && m != USERS && m != ITEMS)
+            at += snprintf(text + at, 1024 - (size_t)at,
+                           "%s\"%s\":{\"min\":%.17g,\"mean\":%.17g,\"max\":%.17g}", at ? "," : "",
+                           measures[m].name, s[m].min, s[m].mean, s[m].max);
+    return text;
 }
 
-int thaw_train_print_plan(struct thaw_training *t, struct thaw_err *err) {
-    struct thaw_plan plan[2] = {{0}};
-    int64_t mem[MEM_KINDS + 1], largest = 0;
-    char text[4][32], bytes[MEM_KINDS + 1][16];
-    int code = thaw_comm_agree(
-        t->c, thaw_dataset_plan(plan, t->dataset, thaw_comm_size(t->c), t->als.factors, err), err);
+// ---- An iteration ----
+
+static void print_iteration(const struct thaw_training *t, const struct thaw_spread *s) {
+    const Thaw__Iteration *i = &t->iteration[thaw_train_done(t) - 1];
+    const double both = s[COMPUTE].mean + s[WAIT].mean;
+    char bytes[16], quality[32] = "", ranks[96] = "";
+    if (i->quality > 0) snprintf(quality, sizeof quality, ", NDCG@%d %.4f", THAW_QUALITY_CUTOFF, i->quality);
+    if (thaw_comm_size(t->c) > 1)
+        snprintf(ranks, sizeof ranks, ", wait %.0f %%, sent %s a rank, imbalance %.2f",
+                 both > 0 ? 100 * s[WAIT].mean / both : 0, thaw_human_bytes(bytes, (int64_t)s[SENT].mean),
+                 thaw_spread_imbalance(&s[COMPUTE]));
+    thaw_log_note(t->ctx->log, "iteration %d/%" PRId64 ": objective %.6f%s; users %.2f s, items %.2f s%s",
+                  (int)i->number, t->o->iterations, i->objective, quality, s[USERS].max, s[ITEMS].max, ranks);
+}
+
+int thaw_train_print_iteration(struct thaw_training *t, struct thaw_err *err) {
+    const Thaw__Iteration *i = &t->iteration[thaw_train_done(t) - 1];
+    double own[THAW_TRAIN_MEASURES];
+    struct thaw_spread s[THAW_TRAIN_MEASURES];
+    char text[1024];
+    measure(t->fit, own);
+    const int code = thaw_spread(t->c, own, THAW_TRAIN_MEASURES, s, err);
     if (code) return code;
-    plan_memory(t, plan, mem);
-    mem[MEM_KINDS] = mem[0] + mem[1] + mem[2] + mem[3];
-    thaw_comm_max_i64(t->c, mem, MEM_KINDS + 1);
-    for (size_t p = 0; p < t->model.users->n_part_nnz; p++)
-        for (int s = 0; s < 2; s++) {
-            const int64_t n = (s ? t->model.items : t->model.users)->part_nnz[p];
-            if (n > largest) largest = n;
-        }
-    for (int i = 0; i <= MEM_KINDS; i++) thaw_human_bytes(bytes[i], mem[i]);
-    thaw_log_note(
-        t->ctx->log,
-        "plan: ranks x threads %d x %d; %s users, %s items, %s interactions in %d parts (largest %s)",
-        thaw_comm_size(t->c), t->ctx->threads, thaw_human_count(text[0], thaw_plan_rows(&plan[THAW_USERS])),
-        thaw_human_count(text[1], thaw_plan_rows(&plan[THAW_ITEMS])),
-        thaw_human_count(text[2], t->dataset->manifest->interactions), (int)plan[0].nparts,
-        thaw_human_count(text[3], largest));
-    thaw_log_note(t->ctx->log,
-                  "plan: at most %s a rank: interactions %s, factors %s, exchange %s, solvers %s",
-                  bytes[MEM_KINDS], bytes[0], bytes[1], bytes[2], bytes[3]);
-    thaw_plan_clear(&plan[0]);
-    thaw_plan_clear(&plan[1]);
+    for (int m = 0; m < PER_ITERATION; m++) t->spent[m] += own[m];
+    t->ran++;
+    print_iteration(t, s);
+    thaw_log_event(t->ctx->log, "iteration",
+                   "\"iteration\":%d,\"objective\":%.17g,\"quality\":%.17g,\"users_s\":%.6f,\"items_s\":%.6f,"
+                   "\"cpu_s\":%.6f,\"imbalance_modelled\":%.6f,\"imbalance_measured\":%.6f,%s",
+                   (int)i->number, i->objective, i->quality, s[USERS].max, s[ITEMS].max,
+                   s[CPU].mean * thaw_comm_size(t->c), t->imbalance, thaw_spread_imbalance(&s[COMPUTE]),
+                   spreads_json(text, s));
     return THAW_OK;
 }
 
-// ---- While it goes on ----
+// ---- The end ----
 
-static void print_settings(const struct thaw_training *t) {
-    const Thaw__Als *a = &t->als;
-    const char *solver = t->o->solver == THAW_ALS_CG ? "cg" : "cholesky";
-    if (a->model == THAW__ALS__MODEL__EXPLICIT)
-        thaw_log_note(t->ctx->log, "model: %s, %d factors, regularization %g, %s", thaw_pack_model_name(a),
-                      (int)a->factors, a->regularization, solver);
-    else
-        thaw_log_note(t->ctx->log,
-                      "model: %s, %d factors, alpha %g, unobserved weight %g, regularization %g "
-                      "with exponent %g, %s",
-                      thaw_pack_model_name(a), (int)a->factors, a->alpha, a->unobserved_weight,
-                      a->regularization, a->reg_exponent, solver);
-}
-
-void thaw_train_print_loaded(const struct thaw_training *t) {
-    char a[32], b[32];
-    if (thaw_has_held_out(&t->als))
-        thaw_log_note(t->ctx->log, "training on %s interactions; %s users held out",
-                      thaw_human_count(a, t->in.nnz), thaw_human_count(b, t->in.held_users));
-    if (t->als.holdout == 0 && t->in.held_users < (int64_t)t->als.n_holdout_ids)
-        thaw_log_warn(t->ctx->log, "%s of the %s users in %s are in the dataset",
-                      thaw_human_count(a, t->in.held_users),
-                      thaw_human_count(b, (int64_t)t->als.n_holdout_ids), t->o->holdout_list);
-    if (t->in.left_out)
-        thaw_log_warn(t->ctx->log, "%s interactions have no strength above 0 and are left out",
-                      thaw_human_count(a, t->in.left_out));
-    print_settings(t);
-}
-
-void thaw_train_print_iteration(const struct thaw_training *t) {
-    const struct thaw_fit *f = t->fit;
-    const Thaw__Iteration *i = &t->iteration[thaw_train_done(t) - 1];
-    double share = 0, wait = f->stats[0].wait_s + f->stats[1].wait_s,
-           busy = f->stats[0].solve_s + f->stats[1].solve_s;
-    int64_t received = f->stats[0].received_bytes + f->stats[1].received_bytes;
-    char bytes[16], quality[32] = "";
-    if (wait + busy > 0) share = wait / (wait + busy);
-    thaw_comm_max_f64(t->c, &share, 1);
-    thaw_comm_sum_i64(t->c, &received, 1);
-    if (i->quality > 0) snprintf(quality, sizeof quality, ", NDCG@%d %.4f", THAW_QUALITY_CUTOFF, i->quality);
-    thaw_log_note(t->ctx->log,
-                  "iteration %d/%" PRId64
-                  ": objective %.6f%s; users %.2f s, items %.2f s, waiting %.0f %%, received %s",
-                  (int)i->number, t->o->iterations, i->objective, quality, f->seconds[0], f->seconds[1],
-                  100 * share, thaw_human_bytes(bytes, received));
-    thaw_log_event(t->ctx->log, "iteration",
-                   "\"iteration\":%d,\"objective\":%.17g,\"quality\":%.17g,\"users_s\":%.6f,\"items_s\":%.6f,"
-                   "\"wait_share\":%.4f,\"received_bytes\":%" PRId64,
-                   (int)i->number, i->objective, i->quality, f->seconds[0], f->seconds[1], share, received);
-}
-
-void thaw_train_print_end(const struct thaw_training *t) {
-    int64_t peak = thaw_mem_peak_bytes();
+static const char *human(char text[32], int unit, double x) {
     char bytes[16];
-    thaw_comm_max_i64(t->c, &peak, 1);
+    if (unit == BYTES)
+        snprintf(text, 32, "%s", thaw_human_bytes(bytes, (int64_t)x));
+    else if (unit == SECONDS)
+        snprintf(text, 32, "%.3f s", x);
+    else
+        thaw_human_count(text, (int64_t)(x + 0.5));
+    return text;
+}
+
+static void print_table(const struct thaw_training *t, const struct thaw_spread *s) {
+    const char *line = "%-20s %12s %12s %12s";
+    char a[32], b[32], c[32];
+    thaw_log_note(t->ctx->log, line, "a rank, an iteration", "least", "mean", "most");
+    for (int m = 0; m < THAW_TRAIN_MEASURES; m++)
+        thaw_log_note(t->ctx->log, line, measures[m].label, human(a, measures[m].unit, s[m].min),
+                      human(b, measures[m].unit, s[m].mean), human(c, measures[m].unit, s[m].max));
+    thaw_log_note(t->ctx->log, "imbalance (most / mean): %.3f of modelled work, %.3f of compute",
+                  t->imbalance, thaw_spread_imbalance(&s[COMPUTE]));
+}
+
+int thaw_train_print_end(struct thaw_training *t, struct thaw_err *err) {
+    struct thaw_spread s[THAW_TRAIN_MEASURES];
+    double own[THAW_TRAIN_MEASURES];
+    char text[1024], bytes[16];
+    for (int m = 0; m < PER_ITERATION; m++) own[m] = t->ran ? t->spent[m] / t->ran : 0;
+    own[PEAK] = (double)thaw_mem_peak_bytes();
+    const int code = thaw_spread(t->c, own, THAW_TRAIN_MEASURES, s, err);
+    if (code) return code;
+    if (t->ran && thaw_comm_size(t->c) > 1) print_table(t, s);
+    thaw_log_event(t->ctx->log, "summary",
+                   "\"iterations\":%d,\"users_s\":%.6f,\"items_s\":%.6f,\"cpu_s\":%.6f,"
+                   "\"imbalance_modelled\":%.6f,\"imbalance_measured\":%.6f,%s",
+                   t->ran, s[USERS].max, s[ITEMS].max, s[CPU].mean * thaw_comm_size(t->c), t->imbalance,
+                   thaw_spread_imbalance(&s[COMPUTE]), spreads_json(text, s));
     thaw_log_note(t->ctx->log, "%s/iteration-%06d is finished (%s) after %.1f s; peak memory of a rank %s",
-                  t->o->out, thaw_train_done(t), t->model.stop_reason, thaw_time_s() - t->began,
-                  thaw_human_bytes(bytes, peak));
+                  t->o->out, thaw_train_kept(t), t->model.stop_reason, thaw_time_s() - t->began,
+                  thaw_human_bytes(bytes, (int64_t)s[PEAK].max));
+    return THAW_OK;
 }
 
 // ---- Results ----
@@ -153,5 +150,5 @@ void thaw_train_print_results(const struct thaw_training *t) {
         else
             printf("%9d  %9.6f\n", (int)it->number, it->objective);
     }
-    if (t->o->common.format == THAW_FORMAT_TEXT) printf("%s/iteration-%06d\n", t->o->out, thaw_train_done(t));
+    if (t->o->common.format == THAW_FORMAT_TEXT) printf("%s/iteration-%06d\n", t->o->out, thaw_train_kept(t));
 }

@@ -5,13 +5,14 @@
 #include "comm/fit.h"
 #include "comm/heldout.h"
 #include "comm/model.h"
+#include "comm/spread.h"
 #include "jobs/job.h"
 
-enum { THAW_QUALITY_CUTOFF = 20 };
+enum { THAW_QUALITY_CUTOFF = 20, THAW_TRAIN_MEASURES = 9 };
 
 struct thaw_train_options {
     const char *data, *out, *holdout_list;
-    int model, weighting, strength, biases, solver;
+    int model, weighting, strength, biases, solver, gather, exchange;
     int64_t factors, iterations, cg_steps, seed, holdout_seed, patience, quality_every, quality_known;
     int64_t checkpoint_every, exchange_bytes;
     double alpha, unobserved, regularization, exponent, cg_tolerance, holdout, tolerance, checkpoint_minutes;
@@ -24,11 +25,16 @@ struct thaw_training {
     struct thaw_comm *c;
     const struct thaw_train_options *o;
     struct thaw_als_config config;
+    char why_solver[128]; // of --solver auto
     struct thaw_dataset *dataset;
     struct thaw_model *old; // what training goes on from
     struct thaw_interactions in;
     struct thaw_fit *fit;
     struct thaw_heldout *watched; // NULL: quality is not measured
+    struct {
+        int iteration, saved; // whose factors are in rows, and whose are in OUT as a version; 0: none
+        float *rows[2];
+    } best; // with --patience
     Thaw__Als als;
     Thaw__Model model; // the manifest; borrows from the dataset's, from als and run
     Thaw__Run *run;
@@ -36,24 +42,38 @@ struct thaw_training {
     size_t iteration_cap;
     int saved;              // number of the newest version in OUT that is ours, 0 for none
     double began, saved_at; // thaw_time_s
+    // train_report.c:
+    double imbalance;                  // modelled work of an iteration, most / mean
+    double spent[THAW_TRAIN_MEASURES]; // of this rank, in all
+    int ran;                           // iterations of this run
 };
 
 extern const struct thaw_cmd thaw_train_command;
 
+// Iterations in the record.
 static inline int thaw_train_done(const struct thaw_training *t) {
     return (int)t->model.n_iterations;
+}
+
+// The iteration whose factors are published.
+static inline int thaw_train_kept(const struct thaw_training *t) {
+    return t->model.kept ? t->model.kept : thaw_train_done(t);
 }
 
 // Local. The options as a model's description (als, config). THAW_EUSAGE, and what the list of held-out users
 // can fail with.
 int thaw_train_describe(struct thaw_training *t, struct thaw_err *err);
+// Local. --solver and --gather, for the opened dataset.
+void thaw_train_choose_solver(struct thaw_training *t);
 
-// Collective. What people read: the plan of work and memory, what was loaded, an iteration, the end; and the
-// results on standard output.
+// Collective. What people and the log are told. train_plan.c: work and memory as planned, and what became of
+// it. THAW_EMEM.
 int thaw_train_print_plan(struct thaw_training *t, struct thaw_err *err);
-void thaw_train_print_loaded(const struct thaw_training *t);
-void thaw_train_print_iteration(const struct thaw_training *t);
-void thaw_train_print_end(const struct thaw_training *t);
+int thaw_train_print_loaded(struct thaw_training *t, struct thaw_err *err);
+// train_report.c: an iteration, the end. THAW_EMEM.
+int thaw_train_print_iteration(struct thaw_training *t, struct thaw_err *err);
+int thaw_train_print_end(struct thaw_training *t, struct thaw_err *err);
+// Results, on standard output.
 void thaw_train_print_results(const struct thaw_training *t);
 
 #endif

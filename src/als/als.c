@@ -5,7 +5,6 @@
 #include "base/mem.h"
 #include "base/rng.h"
 
-#include <cblas.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,34 +13,49 @@
 #include <xmmintrin.h>
 #endif
 
-enum { FLUSH_DENORMALS = 0x8040 }; // MXCSR: flush results to zero, take operands as zero
-
 static const struct thaw_als_solver_def *const solvers[] = {
     [THAW_ALS_CHOLESKY] = &thaw_als_cholesky,
     [THAW_ALS_CG] = &thaw_als_cg,
 };
 
-static unsigned float_mode_begin(void) {
+const struct thaw_als_solver_def *thaw_als_solver_of(const struct thaw_als_config *c) {
+    return solvers[c->solver];
+}
+
+unsigned long thaw_als_mode_begin(void) {
 #if defined(__SSE2__)
+    enum { FLUSH = 0x8040 }; // MXCSR: results to zero, operands as zero
     const unsigned old = _mm_getcsr();
-    _mm_setcsr(old | FLUSH_DENORMALS);
+    if ((old & FLUSH) != FLUSH) _mm_setcsr(old | FLUSH);
+    return old;
+#elif defined(__aarch64__)
+    enum { FLUSH = 1 << 24 }; // FPCR.FZ: both
+    unsigned long old;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(old));
+    if (!(old & FLUSH)) __asm__ volatile("msr fpcr, %0" : : "r"(old | FLUSH));
     return old;
 #else
     return 0;
 #endif
 }
 
-static void float_mode_end(unsigned old) {
+void thaw_als_mode_end(unsigned long before) {
 #if defined(__SSE2__)
-    _mm_setcsr(old);
+    if (_mm_getcsr() != (unsigned)before) _mm_setcsr((unsigned)before);
+#elif defined(__aarch64__)
+    __asm__ volatile("msr fpcr, %0" : : "r"(before));
 #else
-    (void)old;
+    (void)before;
 #endif
 }
 
-const char *thaw_blas_begin(void) {
-    openblas_set_num_threads(1);
-    return openblas_get_corename();
+int thaw_als_width(const struct thaw_als_config *c) {
+    const int d = c->k + (c->biases ? THAW_ALS_BIAS_COLUMNS : 0);
+    return (d + THAW_ALS_GROUP - 1) / THAW_ALS_GROUP * THAW_ALS_GROUP;
+}
+
+size_t thaw_als_row_bytes(const struct thaw_als_config *c) {
+    return (size_t)thaw_als_width(c) * (c->gather == THAW_ALS_BF16 ? sizeof(uint16_t) : sizeof(float));
 }
 
 int thaw_als_check(const struct thaw_als_config *c, struct thaw_err *err) {
@@ -63,29 +77,38 @@ int thaw_als_check(const struct thaw_als_config *c, struct thaw_err *err) {
     return THAW_OK;
 }
 
-double thaw_als_lambda(const struct thaw_als_sweep *s, int64_t n) {
-    const struct thaw_als_config *f = s->config;
-    if (f->model == THAW_ALS_EXPLICIT) return f->lambda * (double)n;
-    if (f->nu == 0) return f->lambda;
-    const double weight = (double)n + f->unobserved * (double)s->other_rows;
-    return f->lambda * (f->nu == 1 ? weight : pow(weight, f->nu));
+double thaw_als_lambda_at(const struct thaw_als_config *c, int64_t other_rows, double n) {
+    if (c->model == THAW_ALS_EXPLICIT) return c->lambda * n;
+    if (c->nu == 0) return c->lambda;
+    const double weight = n + c->unobserved * (double)other_rows;
+    return c->lambda * (c->nu == 1 ? weight : pow(weight, c->nu));
+}
+
+double thaw_als_lambda(const struct thaw_als_config *c, int64_t other_rows, int64_t n) {
+    return thaw_als_lambda_at(c, other_rows, (double)n);
+}
+
+// In flops: the CG solver's passes take 4 width each per interaction, and vectors of a block's rest; the
+// exact solver adds k^2 per interaction and factors, or does so with n for k. Both rotate the row, encode it
+// for the other side and add it to the gramian (at about twice the speed), 3.5 k^2.
+double thaw_als_row_work(const struct thaw_als_config *c, int64_t rows) {
+    const double k = thaw_als_columns(c), n = (double)rows;
+    if (c->solver == THAW_ALS_CHOLESKY) {
+        const double dual = (n * n + n * n * n / (3 * k)) / k;
+        const double primal = n + k / 3;
+        return (n < 0.75 * k && dual < primal ? dual : primal) + 4;
+    }
+    return n + 8 + (c->model == THAW_ALS_EXPLICIT ? 0 : 0.25 * k);
 }
 
 int thaw_als_work_new(struct thaw_als_work **out, const struct thaw_als_config *c, struct thaw_err *err) {
-    const int d = thaw_als_columns(c), dp = (d + THAW_ALS_LANES - 1) / THAW_ALS_LANES * THAW_ALS_LANES;
-    const struct thaw_als_solver_def *solver = solvers[c->solver];
     struct thaw_als_work *w = NULL;
     int code = thaw_alloc(&w, 1, sizeof *w, "a solver", err);
     if (code) return code;
-    w->k = c->k, w->d = d, w->dp = dp, w->solver = solver;
-    const size_t n = (size_t)d, p = (size_t)dp;
-    if ((code = thaw_alloc(&w->a, n * n, sizeof(double), "a normal matrix", err)) ||
-        (code = thaw_alloc(&w->b, n, sizeof(double), "a right-hand side", err)) ||
-        (code = thaw_alloc(&w->panel, THAW_ALS_PANEL * p, sizeof(float), "gathered rows", err)) ||
-        (code = thaw_alloc(&w->product, n * p, sizeof(float), "a normal matrix", err)) ||
-        (code = thaw_alloc(&w->scratch, solver->scratch ? solver->scratch(c) : 0, sizeof(float), "a solver",
-                           err)))
-        goto done;
+    w->solver = solvers[c->solver];
+    w->width = thaw_als_width(c);
+    w->row_bytes = thaw_als_row_bytes(c);
+    if ((code = thaw_alloc(&w->scratch, w->solver->scratch(c), 1, "a solver", err))) goto done;
     *out = w;
     w = NULL;
 done:
@@ -93,99 +116,48 @@ done:
     return code;
 }
 
+size_t thaw_als_work_nbytes(const struct thaw_als_config *c) {
+    return sizeof(struct thaw_als_work) + thaw_als_solver_of(c)->scratch(c);
+}
+
 void thaw_als_work_free(struct thaw_als_work **w) {
     if (!*w) return;
-    free((*w)->a);
-    free((*w)->b);
-    free((*w)->panel);
-    free((*w)->product);
     free((*w)->scratch);
     free(*w);
     *w = NULL;
 }
 
-void thaw_als_begin(struct thaw_als_work *w, const struct thaw_als_sweep *s) {
-    if (w->solver->begin) w->solver->begin(w, s);
-    w->begun = s;
+int thaw_als_finite(const struct thaw_als_sweep *s, const float *z, double loss, struct thaw_err *err) {
+    uint32_t bad = 0;
+    if (!isfinite(loss)) bad = 1;
+    for (int j = 0; j < s->width; j++) {
+        uint32_t bits;
+        memcpy(&bits, z + j, sizeof bits);
+        bad |= (bits & 0x7f800000u) == 0x7f800000u;
+    }
+    if (!bad) return THAW_OK;
+    return thaw_fail(err, THAW_EDIVERGED,
+                     "its solution is not finite: raise --regularization or lower --alpha");
 }
 
-int thaw_als_solve(struct thaw_als_work *w, const struct thaw_als_sweep *s, const float *table,
-                   const uint32_t *index, const float *r, int64_t n, float *x, struct thaw_err *err) {
-    if (w->begun != s) thaw_als_begin(w, s);
-    if (n == 0) {
-        memset(x, 0, (size_t)w->d * sizeof(float));
+int thaw_als_solve(struct thaw_als_work *w, const struct thaw_als_sweep *s, const struct thaw_als_row *row,
+                   float *z, double *loss, struct thaw_err *err) {
+    double observed = 0;
+    if (row->n == 0) {
+        memset(z, 0, (size_t)s->width * sizeof *z);
+        if (loss) *loss = 0;
         return THAW_OK;
     }
-    const unsigned mode = float_mode_begin();
-    int code = w->solver->solve(w, s, table, index, r, n, x, err);
-    float_mode_end(mode);
-    for (int j = 0; !code && j < w->d; j++)
-        if (!isfinite(x[j]))
-            code = thaw_fail(err, THAW_EDIVERGED,
-                             "its solution is not finite: raise --regularization or lower --alpha");
+    const unsigned long mode = thaw_als_mode_begin();
+    thaw_als_start(s, z);
+    int code = w->solver->solve(w, s, row, z, &observed, err);
+    if (!code) code = thaw_als_finite(s, z, observed, err);
+    thaw_als_mode_end(mode);
+    if (!code && loss) *loss = observed;
     return code;
-}
-
-void thaw_als_long_begin(struct thaw_als_work *w, const struct thaw_als_sweep *s, int64_t n) {
-    thaw_als_normal_begin(w, s, n);
-}
-
-void thaw_als_long_add(struct thaw_als_work *w, const struct thaw_als_sweep *s, const float *table,
-                       const uint32_t *index, const float *r, int64_t n) {
-    const unsigned mode = float_mode_begin();
-    thaw_als_normal_add(w, s, table, index, r, n);
-    float_mode_end(mode);
-}
-
-int thaw_als_long_end(struct thaw_als_work *w, float *x, struct thaw_err *err) {
-    const unsigned mode = float_mode_begin();
-    const int code = thaw_als_normal_end(w, x, err);
-    float_mode_end(mode);
-    return code;
-}
-
-double thaw_als_observed_loss(const struct thaw_als_sweep *s, const float *table, const uint32_t *index,
-                              const float *r, int64_t n, const float *x) {
-    const struct thaw_als_config *f = s->config;
-    const int d = thaw_als_columns(f);
-    const unsigned mode = float_mode_begin();
-    double loss = 0;
-    for (int64_t i = 0; i < n; i++) {
-        const float *y = table + (size_t)index[i] * (size_t)d;
-        float weight, c;
-        thaw_als_terms(f, r[i], y, &weight, &c);
-        const double score = (double)thaw_als_dot(x, y, f->k) + (d > f->k ? x[f->k] : 0);
-        if (f->model == THAW_ALS_EXPLICIT)
-            loss += (c - score) * (c - score);
-        else
-            loss += weight * score * score - 2 * c * score + c;
-    }
-    float_mode_end(mode);
-    return loss;
 }
 
 void thaw_als_init_row(float *x, int columns, uint64_t seed, uint32_t stream, int64_t row, double scale) {
     struct thaw_rng rng = thaw_rng_at(seed, stream, (uint64_t)row);
     for (int j = 0; j < columns; j++) x[j] = (float)(scale * thaw_rng_normal(&rng));
-}
-
-int thaw_als_gramian(double *g, const float *y, int64_t nrows, int k, int columns, struct thaw_err *err) {
-    double *panel = NULL, *sum = NULL; // THAW_ALS_PANEL x k; k x k, upper
-    const size_t n = (size_t)k;
-    int code;
-    if ((code = thaw_alloc(&panel, THAW_ALS_PANEL * n, sizeof *panel, "a gramian", err)) ||
-        (code = thaw_alloc(&sum, n * n, sizeof *sum, "a gramian", err)))
-        goto done;
-    for (int64_t at = 0; at < nrows; at += THAW_ALS_PANEL) {
-        const int m = (int)(nrows - at < THAW_ALS_PANEL ? nrows - at : THAW_ALS_PANEL);
-        for (int i = 0; i < m; i++)
-            for (int j = 0; j < k; j++) panel[(ptrdiff_t)i * k + j] = y[(at + i) * columns + j];
-        cblas_dsyrk(CblasRowMajor, CblasUpper, CblasTrans, k, m, 1, panel, k, 1, sum, k);
-    }
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < n; j++) g[i * n + j] += i <= j ? sum[i * n + j] : sum[j * n + i];
-done:
-    free(panel);
-    free(sum);
-    return code;
 }

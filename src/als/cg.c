@@ -1,165 +1,199 @@
-// cg.c: conjugate gradients on a row's normal equations, preconditioned by their diagonal, from the row
-// before as a warm start. Hestenes & Stiefel 1952; for ALS: Takacs, Pilaszy & Tikk, "Applications of the
-// conjugate gradient method for implicit feedback collaborative filtering", RecSys 2011. A step costs 4 n d +
-// 2 k^2 flops.
+// cg.c: conjugate gradients on a row's system, from where the row was before, preconditioned by the diagonal
+// that all rows share. Hestenes & Stiefel 1952; for ALS: Takacs, Pilaszy & Tikk, "Applications of the
+// conjugate gradient method for implicit feedback collaborative filtering", RecSys 2011.
 //
-// The opposite rows are gathered once into tiles that later steps read from L2; rows of more tiles than that
-// are gathered again in every step. A short last tile is filled with zero rows.
+// A step is one pass over the row's opposite rows, 4 n width flops, and r'r/d bounds what the row's objective
+// can still fall by: that ends a row. The objective itself comes free: at the start from the first pass's
+// dots, then each step lowers it by a rho; less z'dz it is the observed loss.
+//
+// The first pass reads the opposite rows from all over memory; it copies them, and later passes read the copy
+// in the second cache. Rows of more interactions than fit there are gathered again in each pass.
 #include "als/work.h"
+#include "base/mem.h"
 
 #include <math.h>
+#include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { PACK_FLOATS = 384 * 1024 / 4, VECTORS = 6 };
+enum { PACK_BYTES = 768 * 1024, PACK_LEAST = 16, VECTORS = 5 };
+// f32 cannot tell smaller residuals from none, relative to the objective.
+static const double TOLERANCE_LEAST = 1e-14;
 
-// The solver's scratch, cut up. All vectors have dp floats.
-struct cg {
-    const struct thaw_als_work *w;
-    const struct thaw_als_sweep *s;
-    const float *table;
-    const uint32_t *index;
-    const float *value; // n
-    int64_t n;
-    int dp;
-    bool packed;
-    float *x, *r, *p, *q, *diagonal, *b;
-    const float *g; // dp x dp: a0 Y'Y, zero padded
-    float *tile;    // packed: all tiles; otherwise one
-};
-
-static size_t pack_floats(int dp) {
-    const size_t tile = (size_t)THAW_ALS_TILE * (size_t)dp;
-    return tile > PACK_FLOATS ? tile : PACK_FLOATS;
+static int64_t pack_rows(const struct thaw_als_config *c) {
+    const int64_t rows = PACK_BYTES / (int64_t)thaw_als_row_bytes(c) / PACK_LEAST * PACK_LEAST;
+    return rows < PACK_LEAST ? PACK_LEAST : rows;
 }
 
-static int padded(const struct thaw_als_config *c) {
-    return (thaw_als_columns(c) + THAW_ALS_LANES - 1) / THAW_ALS_LANES * THAW_ALS_LANES;
+static double tolerance2(const struct thaw_als_config *c) {
+    return fmax(c->cg_tolerance * c->cg_tolerance, TOLERANCE_LEAST);
 }
 
 static size_t scratch(const struct thaw_als_config *c) {
-    const size_t dp = (size_t)padded(c);
-    return VECTORS * dp + dp * dp + pack_floats((int)dp);
+    return VECTORS * sizeof(float) * (size_t)thaw_als_width(c) + (size_t)pack_rows(c) * thaw_als_row_bytes(c);
 }
 
-static void gather_tile(const struct cg *c, int64_t at, float *tile) {
-    const int d = c->w->d, k = c->w->k, n = (int)(c->n - at < THAW_ALS_TILE ? c->n - at : THAW_ALS_TILE);
-    for (int64_t i = at + THAW_ALS_TILE; i < at + 2 * THAW_ALS_TILE && i < c->n; i++)
-        for (int j = 0; j < d; j += 16) __builtin_prefetch(c->table + (size_t)c->index[i] * (size_t)d + j);
-    for (int i = 0; i < n; i++) {
-        float *row = tile + (ptrdiff_t)i * c->dp;
-        memcpy(row, c->table + (size_t)c->index[at + i] * (size_t)d, (size_t)d * sizeof(float));
-        if (d > k) row[k] = 1; // the row's own bias goes with a constant 1
-        memset(row + d, 0, (size_t)(c->dp - d) * sizeof(float));
-    }
-    if (n < THAW_ALS_TILE)
-        memset(tile + (ptrdiff_t)n * c->dp, 0, (size_t)(THAW_ALS_TILE - n) * (size_t)c->dp * sizeof(float));
-}
-
-// Weights and right-hand sides of a tile; zeros beyond the row's end.
-static void tile_terms(const struct cg *c, int64_t at, float *w, float *b) {
-    for (int i = 0; i < THAW_ALS_TILE; i++) {
-        w[i] = b[i] = 0;
-        if (at + i < c->n)
-            thaw_als_terms(c->s->config, c->value[at + i],
-                           c->table + (size_t)c->index[at + i] * (size_t)c->w->d, &w[i], &b[i]);
-    }
-}
-
-// out += a0 Y'Y p; g's rows are tiles too (dp is a multiple of both).
-static void add_gramian(const struct cg *c, const float *p, float *out) {
-    if (!c->s->gramian) return;
-    for (int i = 0; i < c->dp; i += THAW_ALS_TILE)
-        thaw_als_axpys(c->g + (ptrdiff_t)i * c->dp, c->dp, p + i, out);
-}
-
-// The first pass: gathers; r = b - A x, the diagonal of A, and b.
-static void begin(struct cg *c, float lambda) {
-    const int dp = c->dp;
-    memset(c->r, 0, (size_t)dp * sizeof(float));
-    memset(c->b, 0, (size_t)dp * sizeof(float));
-    add_gramian(c, c->x, c->r);
-    for (int j = 0; j < dp; j++) {
-        c->r[j] = -c->r[j] - lambda * c->x[j];
-        c->diagonal[j] = (c->s->gramian ? c->g[(ptrdiff_t)j * dp + j] : 0) + lambda;
-    }
-    for (int64_t at = 0; at < c->n; at += THAW_ALS_TILE) {
-        float w[THAW_ALS_TILE], b[THAW_ALS_TILE], t[THAW_ALS_TILE];
-        float *tile = c->tile + (c->packed ? at * dp : 0);
-        gather_tile(c, at, tile);
-        tile_terms(c, at, w, b);
-        thaw_als_dots(tile, dp, c->x, t);
-        for (int i = 0; i < THAW_ALS_TILE; i++) t[i] = b[i] - w[i] * t[i];
-        thaw_als_axpys(tile, dp, t, c->r);
-        thaw_als_axpys(tile, dp, b, c->b);
-        thaw_als_squares(tile, dp, w, c->diagonal);
-    }
-}
-
-// q = A p.
-static void multiply(struct cg *c, float lambda) {
-    const int dp = c->dp;
-    for (int j = 0; j < dp; j++) c->q[j] = lambda * c->p[j];
-    add_gramian(c, c->p, c->q);
-    for (int64_t at = 0; at < c->n; at += THAW_ALS_TILE) {
-        float w[THAW_ALS_TILE], b[THAW_ALS_TILE], t[THAW_ALS_TILE];
-        float *tile = c->tile + (c->packed ? at * dp : 0);
-        if (!c->packed) gather_tile(c, at, tile);
-        tile_terms(c, at, w, b);
-        thaw_als_dots(tile, dp, c->p, t);
-        for (int i = 0; i < THAW_ALS_TILE; i++) t[i] *= w[i];
-        thaw_als_axpys(tile, dp, t, c->q);
-    }
-}
-
-static void iterate(struct cg *c, float lambda) {
-    const struct thaw_als_config *f = c->s->config;
-    const int dp = c->dp;
-    float rho = 0;
-    begin(c, lambda);
-    const float enough = (float)(f->cg_tolerance * f->cg_tolerance) * thaw_als_dot(c->b, c->b, dp);
-    for (int j = 0; j < dp; j++) c->p[j] = 0;
-    for (int step = 0; step < f->cg_steps && !(thaw_als_dot(c->r, c->r, dp) <= enough); step++) {
-        for (int j = 0; j < dp; j++) c->q[j] = c->r[j] / c->diagonal[j];
-        const float next = thaw_als_dot(c->r, c->q, dp), beta = step ? next / rho : 0;
-        for (int j = 0; j < dp; j++) c->p[j] = c->q[j] + beta * c->p[j];
-        rho = next;
-        multiply(c, lambda);
-        const float along = thaw_als_dot(c->p, c->q, dp);
-        if (along <= 0) break; // at rest to the last bit; a NaN goes on into x, where the caller finds it
-        const float a = rho / along;
-        for (int j = 0; j < dp; j++) c->x[j] += a * c->p[j];
-        for (int j = 0; j < dp; j++) c->r[j] -= a * c->q[j];
-    }
-}
-
-// Once per half-sweep: a0 Y'Y in f32.
-static void sweep_begin(struct thaw_als_work *w, const struct thaw_als_sweep *s) {
-    float *g = w->scratch + VECTORS * w->dp;
-    memset(g, 0, (size_t)w->dp * (size_t)w->dp * sizeof(float));
-    if (!s->gramian) return;
-    for (int i = 0; i < w->k; i++)
-        for (int j = 0; j < w->k; j++)
-            g[(ptrdiff_t)i * w->dp + j] =
-                (float)(s->config->unobserved * s->gramian[(ptrdiff_t)i * w->k + j]);
-}
-
-static int solve(struct thaw_als_work *w, const struct thaw_als_sweep *s, const float *table,
-                 const uint32_t *index, const float *r, int64_t n, float *x, struct thaw_err *err) {
-    const int dp = w->dp;
-    const size_t tiles = (size_t)((n + THAW_ALS_TILE - 1) / THAW_ALS_TILE),
-                 tile = (size_t)(THAW_ALS_TILE * dp);
+static int solve(struct thaw_als_work *w, const struct thaw_als_sweep *s, const struct thaw_als_row *row,
+                 float *z, double *loss, struct thaw_err *err) {
+    const int width = s->width;
     float *v = w->scratch;
-    struct cg c = {.w = w, .s = s, .table = table, .index = index, .value = r, .n = n, .dp = dp};
+    struct thaw_als_cg c = {
+        .pass = {.table = row->table,
+                 .index = row->index,
+                 .r = row->r,
+                 .n = row->n,
+                 .width = width,
+                 .terms = s->terms,
+                 .pack = v + VECTORS * width},
+        .lambda = (float)thaw_als_lambda(&s->config, s->other_rows, row->n),
+        .base = s->base,
+        .slope = s->slope,
+        .moves = s->moves,
+        .z = z,
+        .r = v,
+        .q = v + width,
+        .dir = v + 2 * (ptrdiff_t)width,
+        .d = v + 3 * (ptrdiff_t)width,
+        .inverse = v + 4 * (ptrdiff_t)width,
+        .steps = s->config.cg_steps,
+        .tolerance2 = tolerance2(&s->config),
+        .packs = row->n <= pack_rows(&s->config),
+    };
     (void)err;
-    c.packed = tiles <= pack_floats(dp) / tile;
-    c.x = v, c.r = v + dp, c.p = v + 2 * dp, c.q = v + 3 * dp, c.diagonal = v + 4 * dp, c.b = v + 5 * dp;
-    c.g = v + VECTORS * dp;
-    c.tile = v + (VECTORS + dp) * (ptrdiff_t)dp;
-    memset(c.x, 0, (size_t)dp * sizeof(float));
-    memcpy(c.x, x, (size_t)w->d * sizeof(float));
-    iterate(&c, (float)thaw_als_lambda(s, n));
-    memcpy(x, c.x, (size_t)w->d * sizeof(float));
+    thaw_als_kernel_set()->cg(&c, s->pairs);
+    *loss = c.loss;
     return THAW_OK;
 }
 
-const struct thaw_als_solver_def thaw_als_cg = {.scratch = scratch, .begin = sweep_begin, .solve = solve};
+// ---- Long rows. A vector is width floats and then what to do and the grids; a sum is width doubles and the
+// ---- loss.
+enum { WHAT = 0, GRID = 1, LOSS_GRID = 2, TAIL = 16 };
+enum { PRODUCT = 1, RESIDUAL = 2 };
+
+struct long_cg {
+    double f, rho;                // the objective and r'r/d at z
+    float *r, *dir, *d, *inverse; // width
+    float vectors[] __attribute__((aligned(64)));
+};
+
+static int rounds(const struct thaw_als_config *c) {
+    return c->cg_steps + 1;
+}
+
+static size_t sums_of(const struct thaw_als_config *c) {
+    return (size_t)thaw_als_width(c) + 1;
+}
+
+static size_t vector_of(const struct thaw_als_config *c) {
+    return (size_t)thaw_als_width(c) + TAIL;
+}
+
+static int begin(struct thaw_als_long *l, struct thaw_err *err) {
+    const size_t width = (size_t)l->s->width;
+    struct long_cg *c = NULL;
+    const int code = thaw_alloc(&c, 1, sizeof *c + 4 * width * sizeof(float), "a long row", err);
+    if (code) return code;
+    c->r = c->vectors, c->dir = c->r + width, c->d = c->dir + width, c->inverse = c->d + width;
+    thaw_als_diagonal(l->s, l->n, c->d, c->inverse);
+    l->own = c;
+    return THAW_OK;
+}
+
+static double norm(const float *v, int n) {
+    double s = 0;
+    for (int j = 0; j < n; j++) s += (double)v[j] * (double)v[j];
+    return sqrt(s);
+}
+
+// |sum t y| <= sum |t| |y| <= weight (1 + |p| |y|) |y|, and the loss is at most weight (1 + |s|)^2, or its
+// square where the constants are. Twice that, for rounding.
+static void ask(const struct thaw_als_long *l, float *vector) {
+    const struct long_cg *c = l->own;
+    const int width = l->s->width;
+    const float *p = l->round ? c->dir : l->z;
+    const double y = sqrt((double)l->norm2), s = norm(p, width) * y, most = l->weight * (1 + s);
+    float *tail = vector + width;
+    memcpy(vector, p, (size_t)width * sizeof *p);
+    tail[WHAT] = l->round ? PRODUCT : RESIDUAL;
+    tail[GRID] = (float)thaw_als_grid(2 * (l->round ? l->weight * s : most) * y);
+    tail[LOSS_GRID] = (float)thaw_als_grid(2 * most * (l->s->terms.squares ? most : 1 + s));
+}
+
+static void piece(struct thaw_als_work *w, const struct thaw_als_sweep *s, const struct thaw_als_row *row,
+                  const float *vector, double *sums) {
+    const int width = s->width;
+    const float *tail = vector + width;
+    float *out = w->scratch;
+    struct thaw_als_pass g = {.table = row->table,
+                              .index = row->index,
+                              .r = row->r,
+                              .n = row->n,
+                              .width = width,
+                              .residual = tail[WHAT] == (float)RESIDUAL,
+                              .terms = s->terms,
+                              .p = vector,
+                              .out = out};
+    memset(out, 0, (size_t)width * sizeof *out);
+    thaw_als_kernel_set()->pass(&g, s->pairs, THAW_ALS_GATHER);
+    thaw_als_grid_add(sums, out, (size_t)width, (int)tail[GRID]);
+    if (g.residual) thaw_als_grid_add1(&sums[width], g.loss, (int)tail[LOSS_GRID]);
+}
+
+static double energy(const float *d, const float *z, int width) { // z'dz
+    double s = 0;
+    for (int j = 0; j < width; j++) s += (double)d[j] * (double)z[j] * (double)z[j];
+    return s;
+}
+
+// r at the start, or the step that the product allows. false: at rest to the last bit.
+static bool advance(struct thaw_als_long *l, const double *sums) {
+    struct long_cg *c = l->own;
+    const int width = l->s->width;
+    if (l->round == 0) {
+        for (int j = 0; j < width; j++) c->r[j] = (float)(sums[j] - (double)c->d[j] * (double)l->z[j]);
+        c->f = sums[width] + energy(c->d, l->z, width);
+        return true;
+    }
+    double along = energy(c->d, c->dir, width);
+    for (int j = 0; j < width; j++) along += (double)c->dir[j] * sums[j];
+    if (along <= 0) return false; // what is not finite goes on into z
+    const double a = c->rho / along;
+    for (int j = 0; j < width; j++) {
+        const double q = sums[j] + (double)c->d[j] * (double)c->dir[j];
+        l->z[j] = (float)((double)l->z[j] + a * (double)c->dir[j]);
+        c->r[j] = (float)((double)c->r[j] - a * q);
+    }
+    c->f -= a * c->rho;
+    return true;
+}
+
+static int step(struct thaw_als_long *l, struct thaw_als_work *w, const double *sums, struct thaw_err *err) {
+    struct long_cg *c = l->own;
+    const struct thaw_als_config *f = &l->s->config;
+    const int width = l->s->width;
+    double rho = 0;
+    (void)w;
+    (void)err;
+    const bool moved = advance(l, sums);
+    for (int j = 0; j < width; j++) rho += (double)c->r[j] * (double)c->r[j] * (double)c->inverse[j];
+    if (!moved || l->round == f->cg_steps || !(rho > tolerance2(f) * c->f)) {
+        l->done = true;
+        l->loss = c->f - energy(c->d, l->z, width);
+        return THAW_OK;
+    }
+    const double beta = l->round ? rho / c->rho : 0;
+    for (int j = 0; j < width; j++)
+        c->dir[j] = (float)((double)c->inverse[j] * (double)c->r[j] + beta * (double)c->dir[j]);
+    c->rho = rho;
+    return THAW_OK;
+}
+
+const struct thaw_als_solver_def thaw_als_cg = {.scratch = scratch,
+                                                .solve = solve,
+                                                .rounds = rounds,
+                                                .sums = sums_of,
+                                                .vector = vector_of,
+                                                .begin = begin,
+                                                .ask = ask,
+                                                .piece = piece,
+                                                .step = step};

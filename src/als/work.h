@@ -1,73 +1,98 @@
-// work.h: what the solvers of als/ share; private to the module.
+// work.h: what the solvers of src/als share. Private.
 //
-// A new solver is one file with a struct thaw_als_solver_def, and one line in als.c's table.
+// Columns of an encoded row y~ and of z (`width` of them, a multiple of 32):
+//   without biases: y in the solver's coordinates, then zeros;
+//   with biases:    1, hi(b_y), lo(b_y), y, zeros    against   z = (b_x, 1, 1, x, zeros).
+// The 1s of z are fixed. hi + lo is b_y to 16 bits (all of them in f32); the three columns lie in the low
+// halves of bf16 pairs, which are exact.
 #ifndef THAW_ALS_WORK_H
 #define THAW_ALS_WORK_H
 
 #include "als/als.h"
+#include "als/kernels.h"
 
-#include <stddef.h>
+enum { THAW_ALS_BIAS_COLUMNS = 3, THAW_ALS_GROUP = 32 };
 
-struct thaw_als_work {
-    int k, d;       // factors, columns of a row
-    int dp;         // d rounded up to a multiple of THAW_ALS_LANES
-    double *a;      // d x d: the normal matrix, upper triangle
-    double *b;      // d: right-hand side, then the solution
-    float *panel;   // THAW_ALS_PANEL x dp: gathered rows, scaled
-    float *product; // d x dp: panel'panel
-    float *scratch; // the solver's own, see struct thaw_als_solver_def
-    const struct thaw_als_solver_def *solver;
-    const struct thaw_als_sweep *begun; // what `begin` has seen
+struct thaw_als_sweep {
+    struct thaw_als_config config;
+    int64_t other_rows; // m
+    int width, offset;  // columns; those before the factors
+    bool pairs;         // encoded rows are bf16 pairs
+    size_t row_bytes;
+    struct thaw_als_terms terms; // w and c of an interaction
+    double typical;              // L; 0: explicit
+    double *eig;                 // k: e_j; NULL: explicit
+    // d_j = base_j + lambda_row * slope_j; both 0 where z is fixed or padding, and there `moves` is 0, else
+    // ~0.
+    float *base, *slope; // width
+    uint32_t *moves;     // width
+    // Implicit: T = Q S^-1 for encode (k -> width), Q S for enter (k -> width), T' for leave (width -> k), as
+    // thaw_als_kernels.rotate reads them. NULL: explicit, T = I.
+    float *encode, *enter, *leave;
 };
 
+// lambda_row for any mean degree.
+double thaw_als_lambda_at(const struct thaw_als_config *c, int64_t other_rows, double n);
+// The diagonal of a row of n interactions: d[width], and its inverse (0 where z does not move).
+void thaw_als_diagonal(const struct thaw_als_sweep *s, int64_t n, float *d, float *inverse);
+// An encoded row as the f32 values that the kernels work with: out[width].
+void thaw_als_decode(const struct thaw_als_sweep *s, const void *row, float *out);
+// z made fit to start from: its fixed components set.
+void thaw_als_start(const struct thaw_als_sweep *s, float *z);
+
+// ---- Solvers ----
 struct thaw_als_solver_def {
-    size_t (*scratch)(const struct thaw_als_config *c); // floats it needs; NULL for none
-    void (*begin)(struct thaw_als_work *w,
-                  const struct thaw_als_sweep *s); // before a half-sweep's first row; may be NULL
-    // As thaw_als_solve with n > 0; the caller checks that the result is finite.
-    int (*solve)(struct thaw_als_work *w, const struct thaw_als_sweep *s, const float *table,
-                 const uint32_t *index, const float *r, int64_t n, float *x, struct thaw_err *err);
+    size_t (*scratch)(const struct thaw_als_config *c); // bytes of struct thaw_als_work's scratch
+    // n > 0; z's fixed components are set. The caller looks for what is not finite.
+    int (*solve)(struct thaw_als_work *w, const struct thaw_als_sweep *s, const struct thaw_als_row *row,
+                 float *z, double *loss, struct thaw_err *err);
+    // Long rows, as in als.h: most rounds, doubles of a sum and floats of a vector.
+    int (*rounds)(const struct thaw_als_config *c);
+    size_t (*sums)(const struct thaw_als_config *c);
+    size_t (*vector)(const struct thaw_als_config *c);
+    int (*begin)(struct thaw_als_long *l,
+                 struct thaw_err *err);                        // may set l->own (one thaw_alloc); may be NULL
+    void (*ask)(const struct thaw_als_long *l, float *vector); // vector is zeroed; not done
+    void (*piece)(struct thaw_als_work *w, const struct thaw_als_sweep *s, const struct thaw_als_row *piece,
+                  const float *vector, double *sums); // vector[0..] is not all zeros
+    // Takes the round's total, moves l->z, sets l->loss and, after the last round, l->done.
+    int (*step)(struct thaw_als_long *l, struct thaw_als_work *w, const double *sums, struct thaw_err *err);
 };
 extern const struct thaw_als_solver_def thaw_als_cholesky, thaw_als_cg;
+const struct thaw_als_solver_def *thaw_als_solver_of(const struct thaw_als_config *c);
+// THAW_EDIVERGED unless z[width] and the loss are finite.
+int thaw_als_finite(const struct thaw_als_sweep *s, const float *z, double loss, struct thaw_err *err);
 
-// normal.c: thaw_als_long_begin and so on, in the caller's floating-point mode.
-void thaw_als_normal_begin(struct thaw_als_work *w, const struct thaw_als_sweep *s, int64_t n);
-void thaw_als_normal_add(struct thaw_als_work *w, const struct thaw_als_sweep *s, const float *table,
-                         const uint32_t *index, const float *r, int64_t n);
-int thaw_als_normal_end(struct thaw_als_work *w, float *x, struct thaw_err *err);
+struct thaw_als_work {
+    const struct thaw_als_solver_def *solver;
+    int width;
+    size_t row_bytes;
+    void *scratch; // 64-byte aligned, solver->scratch bytes, zeroed once
+};
 
-// Weight w and right-hand side c of one interaction of value r with the opposite row y (whose bias is taken
-// off).
-static inline void thaw_als_terms(const struct thaw_als_config *f, float r, const float *y, float *w,
-                                  float *c) {
-    if (f->model == THAW_ALS_EXPLICIT) {
-        *w = 1;
-        *c = (float)(r - f->mean) - (f->biases ? y[f->k] : 0);
-    } else {
-        *w = (float)(f->alpha * r);
-        *c = (float)((f->model == THAW_ALS_HU ? f->unobserved : 0) + f->alpha * r);
-    }
-}
+struct thaw_als_long {
+    const struct thaw_als_sweep *s; // outlives the row
+    const struct thaw_als_solver_def *solver;
+    int64_t n;
+    double weight;
+    float norm2;
+    int round; // rounds taken
+    bool done;
+    double loss;
+    float *z;  // width, 64-byte aligned
+    void *own; // the solver's
+};
 
-// Compile a function for wider vector units as well, chosen by the loader. Levels, not arch=<cpu>: those
-// match one model only.
-#if defined(__x86_64__) && __GNUC__ >= 12 && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) &&        \
-    !defined(__SANITIZE_THREAD__)
-#define THAW_ALS_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define THAW_ALS_CLONES
-#endif
+// ---- Exact sums on a grid (long.c) ----
+// The grid of sums whose absolute values never exceed `bound`: 2^thaw_als_grid(bound). It is small enough for
+// f32 to carry it in a vector.
+int thaw_als_grid(double bound);
+// sums[i] += v[i] rounded to the grid, i < n.
+void thaw_als_grid_add(double *sums, const float *v, size_t n, int grid);
+void thaw_als_grid_add1(double *sum, double v, int grid);
 
-// ---- Vector loops. Lengths marked dp are multiples of THAW_ALS_LANES on 64-byte aligned rows. ----
-enum { THAW_ALS_LANES = 16, THAW_ALS_TILE = 16 };
-
-// t[i] = y_i . p for the rows of a tile (THAW_ALS_TILE x dp).
-void thaw_als_dots(const float *tile, int dp, const float *p, float t[THAW_ALS_TILE]);
-// out[dp] += sum_i t[i] y_i.
-void thaw_als_axpys(const float *tile, int dp, const float t[THAW_ALS_TILE], float *out);
-// out[dp] += sum_i t[i] y_i * y_i, element by element.
-void thaw_als_squares(const float *tile, int dp, const float t[THAW_ALS_TILE], float *out);
-// a . b of any length and alignment.
-float thaw_als_dot(const float *a, const float *b, int n);
+// Denormals as zeros from begin to end; the mode of before is returned and given back.
+unsigned long thaw_als_mode_begin(void);
+void thaw_als_mode_end(unsigned long before);
 
 #endif

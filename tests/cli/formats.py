@@ -259,7 +259,7 @@ def check_tables(folder, m, ids, shards, vectors):
     k = m["als"]["factors"]
     y = vectors["items"][:, :k].astype(np.float64)
     gramian = load(folder, "items.gramian.npy", "<f8")
-    assert gramian.shape == (k, k) and np.allclose(gramian, y.T @ y, rtol=1e-12, atol=1e-12)
+    assert gramian.shape == (k, k) and np.allclose(gramian, y.T @ y, rtol=1e-5, atol=1e-6 * np.abs(gramian).max())
     return gramian
 
 

@@ -51,7 +51,7 @@ done
 # The exact solver's objective never rises.
 for options in "--weighting rendle" "--weighting hu" "--model explicit" "--model explicit --biases no"; do
     # shellcheck disable=SC2086
-    "${train[@]}" $options --iterations 12 --out falling --format csv >falling.csv
+    "${train[@]}" $options --solver cholesky --iterations 12 --out falling --format csv >falling.csv
     awk -F, 'NR > 2 && $2 > last { exit 1 } { last = $2 } END { if (NR != 13) exit 1 }' falling.csv || fail "rises: $options"
     rm -rf falling
 done
@@ -131,3 +131,73 @@ status 0 thaw train --data fresh --out tolerant --factors 4 --iterations 200 --t
 grep -q 'finished (tolerance)' err || fail "tolerance: $(cat err)"
 status 0 thaw train --data fresh --out patient --factors 8 --iterations 200 --holdout-users 0.3 --patience 2 --quality-known 3
 grep -q 'finished (quality)' err || fail "patience: $(cat err)"
+
+# The best iteration is what early stopping publishes, whatever came between; its record goes on to the end.
+kept() { echo $((10#$(readlink "$1/current" | tr -dc 0-9))); }
+best_of() { awk -F, 'NR > 1 && $3 > best { best = $3; n = $1 } END { print n }' "$1"; }
+patient=(thaw train --data fresh --factors 8 --iterations 150 --holdout-users 0.3 --quality-known 3 --quiet --format csv --checkpoint-every 0)
+"${patient[@]}" --patience 3 --out best >best.csv
+n=$(kept best)
+[ "$n" = "$(best_of best.csv)" ] && [ "$(wc -l <best.csv)" = $((n + 4)) ] || fail "the best of $(cat best.csv) is not $n"
+thaw train --data fresh --factors 8 --holdout-users 0.3 --quiet --iterations "$n" --out last >/dev/null
+same_model last best "$(printf %06d "$n")" # that iteration and no other
+thaw tables --model best --out tables --quiet >/dev/null
+"${patient[@]}" --patience 3 --out best >again.csv
+cmp best.csv again.csv || fail "a finished model reports something else"
+"${patient[@]}" --patience 6 --out best >more.csv # from the best one on
+"${patient[@]}" --patience 6 --out unbroken >unbroken.csv
+cmp more.csv unbroken.csv || fail "more patience reports something else"
+same_model unbroken best "$(basename "$(readlink unbroken/current)" | tr -dc 0-9)"
+
+# Stopped when the best one is long past: both versions are there, and the end is the same.
+"${patient[@]}" --patience 150 --out whole2 >whole2.csv
+"${patient[@]}" --patience 150 --out broken --log broken.json >/dev/null 2>err &
+pid=$!
+for _ in $(seq 400); do
+    grep -q '"iteration":60,' broken.json 2>/dev/null && break
+    sleep 0.02
+done
+kill -TERM $pid
+got=0
+wait $pid || got=$?
+[ "$got" = 75 ] || fail "exit $got after SIGTERM: $(cat err)"
+[ -e "broken/$(readlink whole2/current)" ] || fail "without the best one: $(ls broken)"
+cp -r broken damaged
+mpirun -n 2 --bind-to none "${patient[@]}" --patience 150 --out broken >broken.csv
+cmp whole2.csv broken.csv || fail "a broken run reports something else"
+same_model whole2 broken "$(basename "$(readlink whole2/current)" | tr -dc 0-9)"
+for f in damaged/"$(readlink whole2/current)"/items-*.npy; do printf x | dd of="$f" bs=1 seek=200 conv=notrunc 2>/dev/null; done
+status 0 thaw train --data fresh --factors 8 --iterations 150 --holdout-users 0.3 --quality-known 3 --patience 150 --out damaged
+grep -q 'warning:.*the best so far, are not at hand' err || fail "a damaged best version: $(cat err)"
+
+# The start alone: users are zeros; tables refuse it; training goes on from it.
+"${train[@]}" --data fresh --out start --iterations 0 >start.txt
+[ "$(kept start)" = 0 ] || fail "the start: $(ls start)"
+[ -z "$(tail -qc +129 start/iteration-000000/users-*.npy | tr -d '\0' | sed -n 1p)" ] || fail "users of the start are not zeros"
+status 65 thaw tables --model start --out refused
+grep -q 'no iteration' err || fail "tables of the start: $(cat err)"
+status 0 thaw evaluate --data fresh --model start --known 3 --cutoffs 10
+grep -q 'warning:.*no iteration' err || fail "evaluation of the start: $(cat err)"
+"${train[@]}" --data fresh --out start --iterations 2 >/dev/null
+"${train[@]}" --data fresh --out direct --iterations 2 >/dev/null
+same_model direct start 000002
+
+# What ranks did, in the log: as many bytes received as sent, and every measure of every iteration.
+THAW_NODE_RANKS=1 mpirun -n 3 --bind-to none "${train[@]}" --data fresh --out told --log told.json >/dev/null
+python3 - told.json <<'PY' || fail "the log of three ranks: $(cat told.json)"
+import json, sys
+events = [json.loads(line) for line in open(sys.argv[1])]
+steps = [e for e in events if e["event"] == "iteration"]
+assert len(steps) == 6
+for e in steps + [e for e in events if e["event"] == "summary"]:
+    for name in "compute_s", "wait_s", "sent_bytes", "received_bytes", "messages", "peak_bytes":
+        spread = e[name]
+        assert 0 <= spread["min"] <= spread["mean"] * (1 + 1e-12) and spread["mean"] <= spread["max"] * (1 + 1e-12), name
+    assert e["sent_bytes"]["mean"] == e["received_bytes"]["mean"] > 0
+    assert 1 <= e["imbalance_modelled"] < 3 and e["imbalance_measured"] >= 1
+    assert e["users_s"] > 0 and e["items_s"] > 0 and e["cpu_s"] >= 0
+halves = {e["side"]: e for e in events if e["event"] == "half"}
+assert set(halves) == {"users", "items"} and all(h["rows_moved"] > 0 and h["work"]["min"] > 0 for h in halves.values())
+memory, = [e for e in events if e["event"] == "memory"]
+assert 1 <= memory["interactions_times"] < 4
+PY

@@ -215,11 +215,12 @@ static void make_model(struct thaw_heldout_model *m, double *gramian, int column
     int64_t first = plan[THAW_ITEMS].rank_row[rank], n = plan[THAW_ITEMS].rank_row[rank + 1] - first;
     for (int64_t i = 0; i < n; i++)
         memcpy(rows + i * columns, factors[first + i], (size_t)columns * sizeof *rows);
-    *m = (struct thaw_heldout_model){.config = thaw_als_config_of(&als, THAW_ALS_CHOLESKY, 0, 0),
-                                     .items = &plan[THAW_ITEMS],
-                                     .rows = rows,
-                                     .gramian = gramian,
-                                     .budget_bytes = 1 << 16};
+    *m =
+        (struct thaw_heldout_model){.config = thaw_als_config_of(&als, THAW_ALS_CHOLESKY, THAW_ALS_F32, 1, 0),
+                                    .items = &plan[THAW_ITEMS],
+                                    .rows = rows,
+                                    .gramian = gramian,
+                                    .budget_bytes = 1 << 16};
     if (gramian)
         assert_int_equal(thaw_sweep_gramian(comm, &plan[THAW_ITEMS], rows, K, columns, gramian, &err),
                          THAW_OK);

@@ -27,7 +27,7 @@ static float value_of(int number, int side, int64_t at) {
     return (float)(number * 1000 + side * 500) + (float)at;
 }
 
-static void save(int number, bool finished) {
+static void save_beside(int number, int before, bool finished) {
     Thaw__Model m = THAW__MODEL__INIT;
     Thaw__Als als = THAW__ALS__INIT;
     Thaw__Side sides[2] = {THAW__SIDE__INIT, THAW__SIDE__INIT};
@@ -49,12 +49,17 @@ static void save(int number, bool finished) {
         rows[side] = malloc((size_t)(n + 1) * sizeof(float));
         for (int64_t i = 0; i < n; i++) rows[side][i] = value_of(number, side, first + i);
     }
-    assert_int_equal(thaw_model_save(comm, out, number, &m, plan, (const float *const *)rows, &err), 0);
+    assert_int_equal(thaw_model_save(comm, out, number, before, &m, plan, (const float *const *)rows, &err),
+                     0);
     assert_true(m.n_files == 0);
     for (int side = 0; side < 2; side++) {
         thaw_plan_clear(&plan[side]);
         free(rows[side]);
     }
+}
+
+static void save(int number, bool finished) {
+    save_beside(number, -1, finished);
 }
 
 // The model in `out` is version `number` and has its values, read on another cut.
@@ -137,6 +142,26 @@ static void test_round_trip(void **state) {
                 !exists("iteration-000006.tmp"));
 }
 
+// A checkpoint can have another version beside it than the one before; each version opens by its number.
+static void test_chosen_company(void **state) {
+    (void)state;
+    struct thaw_model *m = NULL;
+    struct thaw_err err = THAW_ERR_INIT;
+    save(2, false);
+    save_beside(4, 2, false);
+    save_beside(6, 2, false);
+    assert_true(exists("iteration-000002") && !exists("iteration-000004") && exists("iteration-000006"));
+    check(6, false);
+    assert_int_equal(thaw_model_open_version(&m, comm, out, 2, true, &err), 0);
+    assert_non_null(strstr(m->dir, "iteration-000002"));
+    thaw_model_close(&m);
+    assert_int_equal(thaw_model_open_version(&m, comm, out, 4, true, &err), THAW_ENOINPUT);
+    assert_null(m);
+    save(2, true); // an older one is published: newer ones go
+    assert_true(exists("iteration-000002") && !exists("iteration-000006"));
+    check(2, false);
+}
+
 static void test_damaged_newest(void **state) {
     (void)state;
     save(1, false);
@@ -201,9 +226,13 @@ static void test_other_shape(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_absent, setup),         cmocka_unit_test_setup(test_round_trip, setup),
-        cmocka_unit_test_setup(test_damaged_newest, setup), cmocka_unit_test_setup(test_cut_file, setup),
-        cmocka_unit_test_setup(test_interrupted, setup),    cmocka_unit_test_setup(test_other_shape, setup),
+        cmocka_unit_test_setup(test_absent, setup),
+        cmocka_unit_test_setup(test_round_trip, setup),
+        cmocka_unit_test_setup(test_chosen_company, setup),
+        cmocka_unit_test_setup(test_damaged_newest, setup),
+        cmocka_unit_test_setup(test_cut_file, setup),
+        cmocka_unit_test_setup(test_interrupted, setup),
+        cmocka_unit_test_setup(test_other_shape, setup),
     };
     struct thaw_err err = THAW_ERR_INIT;
     if (thaw_comm_begin(&comm, &err)) return 1;

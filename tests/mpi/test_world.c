@@ -1,6 +1,7 @@
 // Agreement, small collectives, exact sums, run records; with MPI counts cut to 7.
 #include "base/rng.h"
 #include "comm/runinfo.h"
+#include "comm/spread.h"
 #include "comm/world.h"
 
 #include <math.h>
@@ -71,6 +72,21 @@ static void sums_and_extremes(void **state) {
         assert_true(top[i] == -1.5 * i);
         assert_int_equal(before[i], base * rank + rank * (rank - 1) / 2);
     }
+}
+
+static void spreads(void **state) {
+    (void)state;
+    double own[20];
+    struct thaw_spread all[20];
+    struct thaw_err err = THAW_ERR_INIT;
+    for (int i = 0; i < 20; i++) own[i] = i - 10 + 4.0 * rank;
+    assert_int_equal(thaw_spread(comm, own, 20, all, &err), THAW_OK);
+    for (int i = 0; i < 20; i++) {
+        assert_true(all[i].min == i - 10 && all[i].max == i - 10 + 4.0 * (size - 1));
+        assert_true(all[i].mean == i - 10 + 2.0 * (size - 1));
+    }
+    assert_true(thaw_spread_imbalance(&all[10]) == (size > 1 ? 2 : 1));
+    assert_true(thaw_spread_imbalance(&all[11]) == all[11].max / all[11].mean);
 }
 
 static void broadcasts_and_gathers(void **state) {
@@ -208,6 +224,7 @@ int main(void) {
         cmocka_unit_test(agrees_on_the_lowest_failing_rank),
         cmocka_unit_test(compares_bytes),
         cmocka_unit_test(sums_and_extremes),
+        cmocka_unit_test(spreads),
         cmocka_unit_test(broadcasts_and_gathers),
         cmocka_unit_test(gathers_pieces_of_any_length),
         cmocka_unit_test(sums_do_not_depend_on_who_holds_what),
