@@ -6,8 +6,9 @@
 // can still fall by: that ends a row. The objective itself comes free: at the start from the first pass's
 // dots, then each step lowers it by a rho; less z'dz it is the observed loss.
 //
-// The first pass reads the opposite rows from all over memory; it copies them, and later passes read the copy
-// in the second cache. Rows of more interactions than fit there are gathered again in each pass.
+// The first pass reads the opposite rows from all over memory; it copies them, and later passes read the
+// copy, in order: from the second cache, and faster than by gathering again even beyond it. Only rows of more
+// interactions than PACK_BYTES hold are gathered in each pass.
 #include "als/work.h"
 #include "base/mem.h"
 
@@ -16,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PACK_BYTES = 768 * 1024, PACK_LEAST = 16, VECTORS = 5 };
+enum { PACK_BYTES = 2048 * 1024, PACK_LEAST = 16, VECTORS = 5 };
 // f32 cannot tell smaller residuals from none, relative to the objective.
 static const double TOLERANCE_LEAST = 1e-14;
 

@@ -9,7 +9,7 @@
 // half) or 32 floats. A pass works on blocks of 16 rows, first all the dots, then all the axpys, so that no
 // horizontal sum stalls the next row; 16 dots are summed across lanes at once, by transposing (45
 // instructions for 16 lanes). The first pass asks for rows AHEAD of it from memory and copies what it reads
-// into a block that stays in the second cache.
+// for the later ones.
 #include "als/kernels.h"
 
 #define INLINE static inline __attribute__((always_inline))

@@ -250,7 +250,7 @@ static void test_rows_that_do_not_fit(void **state) {
     (void)state;
     double want[MOST];
     struct problem p;
-    problem_new(&p, config_of(THAW_ALS_RENDLE, false, 100), 3203);
+    problem_new(&p, config_of(THAW_ALS_RENDLE, false, 100), 8203);
     reference_solve(&p, want);
     check_solution(&p, want, 1e-3);
     problem_clear(&p);
