@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-static const double CUT = 0.75;            // of the columns; measured
+static const double CUT = 0.75;            // of the columns: about where their operations are as many
 static const float LEAST_RATIO = 0x1p-20f; // of the least weight: W^-1/2 c must not swamp the rest
 
 int thaw_als_dual_most(const struct thaw_als_config *c) {
