@@ -169,7 +169,7 @@ static void hold_standard_streams(void) {
 static void choose_blas_kernels(char **argv) {
 #if defined(__x86_64__)
     static const char *const wide[] = {"SkylakeX", "Cooperlake", "Sapphirerapids"};
-    const char *core = thaw_blas_begin();
+    const char *core = thaw_blas_core();
     for (size_t i = 0; i < sizeof wide / sizeof *wide; i++)
         if (strcasecmp(core, wide[i]) == 0) return;
     bool able = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
@@ -182,6 +182,14 @@ static void choose_blas_kernels(char **argv) {
 #else
     (void)argv;
 #endif
+}
+
+// OMP_NUM_THREADS is meant for us, not for OpenBLAS.
+static void begin_blas(struct launch *l) {
+    const int threads = omp_get_max_threads();
+    thaw_blas_begin();
+    omp_set_num_threads(threads);
+    l->blas = thaw_blas_core();
 }
 
 static int set_threads(struct launch *l, const struct thaw_job_common *common) {
@@ -275,7 +283,7 @@ int main(int argc, char **argv) {
         return finish_print();
     }
     if (!code) choose_blas_kernels(argv);
-    l.blas = thaw_blas_begin();
+    begin_blas(&l);
     int begun = thaw_comm_begin(&l.comm, &begin_err);
     if (begun) {
         err = begin_err;

@@ -301,7 +301,7 @@ static const struct thaw_cmd cmd;
 
 // Collective. Where the version came from.
 static int run_record(const struct job *j, Thaw__Run **run, struct thaw_err *err) {
-    int code = thaw_run_info_new(run, j->c, &cmd, j->o, j->ctx->argc, j->ctx->argv, thaw_blas_begin(), err);
+    int code = thaw_run_info_new(run, j->c, &cmd, j->o, j->ctx->argc, j->ctx->argv, thaw_blas_core(), err);
     if (code) return code;
     code = thaw_run_info_input(*run, j->data, 0, j->dataset->digest, err);
     if (!code) code = thaw_run_info_input(*run, j->model->dir, 0, j->model->digest, err);

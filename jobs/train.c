@@ -24,7 +24,7 @@ static int open_inputs(struct thaw_training *t, struct thaw_err *err) {
     code = thaw_comm_same(t->c, &t->dataset->digest, sizeof t->dataset->digest, "the dataset", err);
     if (!code)
         code = thaw_run_info_new(&t->run, t->c, &thaw_train_command, t->o, t->ctx->argc, t->ctx->argv,
-                                 thaw_blas_begin(), err);
+                                 thaw_blas_core(), err);
     if (code) return code;
     thaw_train_choose_solver(t);
     Thaw__Model *m = &t->model;

@@ -6,6 +6,7 @@
 #include "proto/pack.h"
 
 #include <inttypes.h>
+#include <omp.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -99,7 +100,7 @@ static const char *gather_name(const struct thaw_training *t) {
 
 static void print_settings(const struct thaw_training *t) {
     const Thaw__Als *a = &t->als;
-    const char *solver = t->config.solver == THAW_ALS_CG ? "cg" : "cholesky", *blas = thaw_blas_begin();
+    const char *solver = t->config.solver == THAW_ALS_CG ? "cg" : "cholesky", *blas = thaw_blas_core();
     if (a->model == THAW__ALS__MODEL__EXPLICIT)
         thaw_log_note(t->ctx->log, "model: %s, %d factors, regularization %g", thaw_pack_model_name(a),
                       (int)a->factors, a->regularization);
@@ -112,8 +113,8 @@ static void print_settings(const struct thaw_training *t) {
     thaw_log_note(t->ctx->log, "kernels: %s, BLAS for %s; vectors gathered as %s", thaw_als_kernels(), blas,
                   gather_name(t));
     thaw_log_event(t->ctx->log, "solver",
-                   "\"solver\":\"%s\",\"gather\":\"%s\",\"kernels\":\"%s\",\"blas\":\"%s\"", solver,
-                   gather_name(t), thaw_als_kernels(), blas);
+                   "\"solver\":\"%s\",\"gather\":\"%s\",\"kernels\":\"%s\",\"blas\":\"%s\",\"threads\":%d",
+                   solver, gather_name(t), thaw_als_kernels(), blas, omp_get_max_threads());
 }
 
 static const char *way(const struct thaw_half_facts *f) {

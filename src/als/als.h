@@ -153,8 +153,11 @@ int thaw_als_gramian(double *g, const float *y, int64_t nrows, int k, int column
 // A row's initial factors: normal, deviation `scale`, keyed by (seed, side's stream, global row, column).
 void thaw_als_init_row(float *x, int columns, uint64_t seed, uint32_t stream, int64_t row, double scale);
 
-// BLAS set-up at program start: one thread per call; the core type OpenBLAS runs as, for logs ("SkylakeX").
-const char *thaw_blas_begin(void);
+// BLAS set-up at program start: one thread per call. OpenBLAS says so to OpenMP as well, so set OpenMP's
+// threads after it, and call it only once.
+void thaw_blas_begin(void);
+// The core type OpenBLAS runs as, for logs ("SkylakeX").
+const char *thaw_blas_core(void);
 // The vector code the solvers run on this CPU, for logs: "avx512", "avx2", "neon", "portable". The
 // environment's THAW_KERNELS=portable|avx2|avx512 asks for another than the widest, where the CPU has it.
 const char *thaw_als_kernels(void);

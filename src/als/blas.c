@@ -3,7 +3,10 @@
 
 #include <cblas.h>
 
-const char *thaw_blas_begin(void) {
+void thaw_blas_begin(void) {
     openblas_set_num_threads(1);
+}
+
+const char *thaw_blas_core(void) {
     return openblas_get_corename();
 }

@@ -42,6 +42,12 @@ check_launches() { # OPTIONS LAUNCH...
 check_launches "" "1 2" "2 1" "3 2" "4 1"
 mv one plain
 cp one.txt plain.txt
+
+# Two threads are two threads, from the option and from the environment.
+"${train[@]}" --out threads --iterations 1 --threads 2 --log threads.jsonl >/dev/null
+OMP_NUM_THREADS=2 "${train[@]}" --out threads --iterations 2 --log threads.jsonl >/dev/null
+[ "$(grep -c '"event":"solver".*"threads":2' threads.jsonl)" = 2 ] || fail "not on two threads: $(grep '"solver"' threads.jsonl)"
+rm -rf threads
 for options in "--solver cg --weighting hu --strength log" "--model explicit --exchange-bytes 4096" \
     "--strength binary --quality-every 2 --quality-known 3 --exchange-bytes 64K"; do
     THAW_MPI_COUNT_MAX=50 check_launches "$options" "3 2"
