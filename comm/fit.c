@@ -24,8 +24,12 @@ static int64_t other_rows(const struct thaw_fit *f, enum thaw_side side) {
 static int sweep_new(struct thaw_als_sweep **s, const struct thaw_fit *f,
                      const struct thaw_als_config *config, enum thaw_side side, struct thaw_err *err) {
     const double rows = (double)other_rows(f, opposite(side));
-    return thaw_als_sweep_new(s, config, other_rows(f, side), rows > 0 ? (double)f->in->nnz / rows : 0,
-                              f->gramian[opposite(side)], err);
+    const int threads = thaw_blas_alone_begin();
+    const int code =
+        thaw_als_sweep_new(s, config, other_rows(f, side), rows > 0 ? (double)f->in->nnz / rows : 0,
+                           f->gramian[opposite(side)], err);
+    thaw_blas_alone_end(threads);
+    return code;
 }
 
 static void init_items(struct thaw_fit *f, uint64_t seed) {

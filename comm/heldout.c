@@ -167,8 +167,10 @@ int thaw_heldout_fold_in(struct thaw_comm *c, const struct thaw_heldout_model *m
                    ? THAW_OK
                    : thaw_fail(err, THAW_EBUG, "%d known items of %d", n, h->max_known);
     if (code == THAW_OK) code = known_rows(&rows, h, n, err);
+    const int threads = thaw_blas_alone_begin();
     if (code == THAW_OK)
         code = thaw_als_sweep_new(&sweep, &config, thaw_plan_rows(m->items), n, m->gramian, err);
+    thaw_blas_alone_end(threads);
     code = thaw_comm_agree(c, code, err);
     if (code == THAW_OK) code = thaw_half_new(&half, c, &config, &rows, m->items, &options, err);
     if (code == THAW_OK) code = thaw_window_new(&window, c, thaw_half_facts(half)->window_bytes, err);

@@ -21,6 +21,16 @@ void thaw_sweep_fail(struct thaw_sweeping *w, int64_t row, int code, const struc
     }
 }
 
+int thaw_blas_alone_begin(void) {
+    const int threads = omp_get_max_threads();
+    omp_set_num_threads(1);
+    return threads;
+}
+
+void thaw_blas_alone_end(int threads) {
+    omp_set_num_threads(threads);
+}
+
 // ---- Beginning ----
 
 static int64_t packed_rows(const struct thaw_half *h) {
@@ -220,7 +230,7 @@ int thaw_sweep(struct thaw_comm *c, const struct thaw_als_sweep *s, struct thaw_
                               .first_row = first_row,
                               .d = (size_t)thaw_als_columns(f),
                               .width = (size_t)thaw_als_width(f),
-                              .nthreads = omp_get_max_threads(),
+                              .nthreads = thaw_blas_alone_begin(),
                               .stats = stats,
                               .failed_row = INT64_MAX};
     double start = thaw_time_s();
@@ -247,6 +257,7 @@ int thaw_sweep(struct thaw_comm *c, const struct thaw_als_sweep *s, struct thaw_
     if (!code) code = agree_on_rows(&w, side_name, err);
     stats->wait_s += thaw_time_s() - start;
 done:
+    thaw_blas_alone_end(w.nthreads);
     sweeping_clear(&w);
     return code;
 }

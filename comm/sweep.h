@@ -23,6 +23,11 @@ int thaw_sweep(struct thaw_comm *c, const struct thaw_als_sweep *s, struct thaw_
                struct thaw_window *window, const char *side_name, int64_t first_row, const float *other,
                float *x, double *row_loss, struct thaw_sweep_stats *stats, struct thaw_err *err);
 
+// Local. OpenBLAS's OpenMP build takes as many threads as OpenMP has, outside of parallel regions, and its
+// results depend on how many: between begin and end OpenMP has one. begin returns what end gives back.
+int thaw_blas_alone_begin(void);
+void thaw_blas_alone_end(int threads);
+
 // Collective. gramian[k x k] = sum over all rows of the side, the same bits for any ranks and threads
 // (base/exact.h). y: this rank's rows. Parts' rows are taken in fixed runs, so neither cuts nor threads
 // matter.
