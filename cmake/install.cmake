@@ -8,7 +8,7 @@ if(THAW_MPI)
 endif()
 
 # ---- libthaw-lookup: the lookup module and what lies below it, in one library; only its own names are visible ----
-set(below lookup table dense proto schema base)
+set(below lookup cold features table dense proto schema base)
 set(objects "")
 foreach(module ${below})
   list(APPEND objects $<TARGET_OBJECTS:thaw_${module}>)

@@ -4,7 +4,7 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
-#include "partition/number.h"
+#include "features/number.h"
 #include "partition/plan.h"
 
 #include <inttypes.h>

@@ -2,7 +2,7 @@
 #include "partition/attribute.h"
 
 #include "base/hash.h"
-#include "partition/number.h"
+#include "features/number.h"
 
 #include <math.h>
 #include <string.h>
@@ -47,15 +47,4 @@ Thaw__Attribute__Kind thaw_attribute_guess(const struct thaw_attribute_stats *s)
     if ((double)s->barred >= 0.1 * values) return THAW__ATTRIBUTE__KIND__MULTI;
     if ((double)s->words >= 3 * values && distinct >= 0.5 * values) return THAW__ATTRIBUTE__KIND__TEXT;
     return THAW__ATTRIBUTE__KIND__CATEGORICAL;
-}
-
-bool thaw_attribute_part(const char *value, size_t n, size_t *at, struct thaw_field *part) {
-    while (*at < n) {
-        const char *bar = memchr(value + *at, '|', n - *at);
-        size_t end = bar ? (size_t)(bar - value) : n;
-        *part = thaw_field_trim((struct thaw_field){value + *at, end - *at});
-        *at = end + 1;
-        if (part->n > 0) return true;
-    }
-    return false;
 }

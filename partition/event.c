@@ -2,7 +2,7 @@
 #include "partition/event.h"
 
 #include "base/mem.h"
-#include "partition/number.h"
+#include "features/number.h"
 #include "partition/utf8.h"
 
 #include <math.h>

@@ -4,6 +4,7 @@
 #ifndef THAW_PARTITION_FIELDS_H
 #define THAW_PARTITION_FIELDS_H
 
+#include "features/field.h"
 #include "partition/source.h"
 
 enum thaw_header { THAW_HEADER_AUTO, THAW_HEADER_YES, THAW_HEADER_NO }; // "auto|yes|no"
@@ -67,12 +68,6 @@ char *thaw_format_columns(const struct thaw_format *f, char *buf, size_t cap);
 int thaw_format_first(const struct thaw_format *f, const struct thaw_line *line, bool *header,
                       struct thaw_err *err);
 
-// A field: bytes of the line or of the scratch buffer (an unescaped quoted field). Not terminated, not
-// trimmed.
-struct thaw_field {
-    const char *text;
-    size_t n;
-};
 struct thaw_fields {
     struct thaw_field *field; // cap
     int cap;
@@ -93,13 +88,5 @@ int thaw_fields_split(struct thaw_fields *s, const struct thaw_format *f, const 
 // Cut the next field off a line of a list: *at moves behind it, and is NULL behind the last one. False at the
 // end. Local; thread-safe; no allocation.
 bool thaw_field_next(const struct thaw_format *f, const char **at, const char *end, struct thaw_field *field);
-
-// Without leading and trailing spaces and tabs.
-static inline struct thaw_field thaw_field_trim(struct thaw_field f) {
-    if (f.n > 0 && f.text[0] > ' ' && f.text[f.n - 1] > ' ') return f; // most are plain text
-    while (f.n > 0 && (f.text[0] == ' ' || f.text[0] == '\t')) f.text++, f.n--;
-    while (f.n > 0 && (f.text[f.n - 1] == ' ' || f.text[f.n - 1] == '\t')) f.n--;
-    return f;
-}
 
 #endif

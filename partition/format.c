@@ -1,8 +1,8 @@
 // format.c: finding out how a delimited file is written, from its first lines.
 #include "base/mem.h"
+#include "features/number.h"
 #include "partition/columns.h"
 #include "partition/fields.h"
-#include "partition/number.h"
 #include "partition/utf8.h"
 
 #include <stdio.h>

@@ -12,7 +12,17 @@ enum thaw_stream {
     THAW_STREAM_HOLDOUT = 3,
     THAW_STREAM_HISTORY = 4,
     THAW_STREAM_BOOTSTRAP = 5,
+    THAW_STREAM_GENERATOR = 6, // first weights
+    THAW_STREAM_CRITIC = 7,
     THAW_STREAM_SYNTH = 16, // and the following 16 are synth's
+    THAW_STREAM_EPOCH = 40, // minibatches of the generator: which users, what of them is known
+    THAW_STREAM_EPISODE = 41,
+    THAW_STREAM_NOISE = 42,     // z
+    THAW_STREAM_MIX = 43,       // between real and made, for the gradient penalty
+    THAW_STREAM_NEGATIVES = 44, // of the sampled softmax
+    THAW_STREAM_VIRTUAL = 45,
+    THAW_STREAM_DROPOUT = 46,
+    THAW_STREAM_EXPLORE = 56, // Thompson sampling of recommendations
 };
 
 // A small generator over one (seed, stream, index): successive draws step an inner counter.

@@ -51,7 +51,7 @@ static bool factor_row(double *a, int64_t n, int i, int from) {
     return true;
 }
 
-static bool factor(double *a, int n) {
+bool thaw_chol_factor(double *a, int n) {
     int i = 0;
     for (; i + ROWS <= n; i += ROWS) {
         double *rows = a + (int64_t)i * n, sums[ROWS];
@@ -69,13 +69,25 @@ static bool factor(double *a, int n) {
     return true;
 }
 
-bool thaw_chol_solve(double *a, double *b, int n) {
-    if (!factor(a, n)) return false;
-    for (int i = 0; i < n; i++) b[i] = (b[i] - dot(a + (int64_t)i * n, b, i)) / a[(int64_t)i * n + i];
+void thaw_chol_forward(const double *l, double *b, int n) {
+    for (int i = 0; i < n; i++) b[i] = (b[i] - dot(l + (int64_t)i * n, b, i)) / l[(int64_t)i * n + i];
+}
+
+void thaw_chol_back(const double *l, double *b, int n) {
     for (int i = n - 1; i >= 0; i--) { // rows of the factor are columns of its transpose
-        const double *row = a + (int64_t)i * n;
+        const double *row = l + (int64_t)i * n;
         b[i] /= row[i];
         for (int j = 0; j < i; j++) b[j] -= row[j] * b[i];
     }
+}
+
+void thaw_chol_apply(const double *l, double *b, int n) {
+    thaw_chol_forward(l, b, n);
+    thaw_chol_back(l, b, n);
+}
+
+bool thaw_chol_solve(double *a, double *b, int n) {
+    if (!thaw_chol_factor(a, n)) return false;
+    thaw_chol_apply(a, b, n);
     return true;
 }

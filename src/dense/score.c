@@ -63,18 +63,18 @@ enum thaw_score_unit thaw_score_best(void) {
 }
 
 // Fewer columns than the narrowest vector has lanes.
-static void score_few(const float *x, int64_t nx, const float *y, int64_t nrows, int columns, float *out,
-                      int64_t stride) {
+static void score_few(const float *x, int64_t nx, const float *y, int64_t pitch, int64_t nrows, int columns,
+                      float *out, int64_t stride) {
     for (int64_t u = 0; u < nx; u++)
         for (int64_t i = 0; i < nrows; i++) {
             float sum = 0;
-            for (int j = 0; j < columns; j++) sum += x[u * columns + j] * y[i * columns + j];
+            for (int j = 0; j < columns; j++) sum += x[u * columns + j] * y[i * pitch + j];
             out[u * stride + i] = sum;
         }
 }
 
-typedef void score_fn(const float *x, int64_t nx, const float *y, int64_t nrows, int columns, float *out,
-                      int64_t stride);
+typedef void score_fn(const float *x, int64_t nx, const float *y, int64_t pitch, int64_t nrows, int columns,
+                      float *out, int64_t stride);
 
 // The widest vectors that the unit has and a row fills: a function of the columns alone on one machine.
 static score_fn *choose(enum thaw_score_unit unit, int columns) {
@@ -86,18 +86,28 @@ static score_fn *choose(enum thaw_score_unit unit, int columns) {
     return columns >= 4 ? score_portable : score_few;
 }
 
-void thaw_score_on(enum thaw_score_unit unit, const float *x, int64_t nx, const float *y, int64_t nrows,
-                   int columns, float *out) {
+static void score_blocks(enum thaw_score_unit unit, const float *x, int64_t nx, const float *y, int64_t pitch,
+                         int64_t nrows, int columns, float *out) {
     score_fn *score = choose(unit, columns);
     int64_t step = BLOCK_BYTES / ((int64_t)columns * (int64_t)sizeof *y) / ROWS * ROWS + ROWS;
     for (int64_t i = 0; i < nrows; i += step) {
         int64_t n = nrows - i < step ? nrows - i : step;
-        score(x, nx, y + i * columns, n, columns, out + i, nrows);
+        score(x, nx, y + i * pitch, pitch, n, columns, out + i, nrows);
     }
 }
 
+void thaw_score_on(enum thaw_score_unit unit, const float *x, int64_t nx, const float *y, int64_t nrows,
+                   int columns, float *out) {
+    score_blocks(unit, x, nx, y, columns, nrows, columns, out);
+}
+
 void thaw_score(const float *x, int64_t nx, const float *y, int64_t nrows, int columns, float *out) {
-    thaw_score_on(thaw_score_best(), x, nx, y, nrows, columns, out);
+    score_blocks(thaw_score_best(), x, nx, y, columns, nrows, columns, out);
+}
+
+void thaw_score_pitch(const float *x, int64_t nx, const float *y, int64_t pitch, int64_t nrows, int columns,
+                      float *out) {
+    score_blocks(thaw_score_best(), x, nx, y, pitch, nrows, columns, out);
 }
 
 void thaw_norms(const float *y, int64_t nrows, int k, int columns, float *out) {

@@ -12,6 +12,9 @@
 
 // x: nx x columns, y: nrows x columns (no alignment needed), out: nx x nrows.
 void thaw_score(const float *x, int64_t nx, const float *y, int64_t nrows, int columns, float *out);
+// The same for rows of y that are `pitch` >= columns floats apart.
+void thaw_score_pitch(const float *x, int64_t nx, const float *y, int64_t pitch, int64_t nrows, int columns,
+                      float *out);
 
 // The vector units there are kernels for, narrow to wide; the widest this machine has; and scoring on a
 // chosen one, for tests and measurements. The machine must have it.

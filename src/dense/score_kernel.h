@@ -62,32 +62,32 @@ NAME(block)(int users, const float *x, const float *const y[ROWS], int columns, 
     for (int u = 0; u < users; u++) out[u] = NAME(fold)(acc[u]);
 }
 
-// Scores of `users` (a constant) users with all rows; out's rows are `stride` apart.
+// Scores of `users` (a constant) users with all rows, which are `pitch` apart; out's rows are `stride` apart.
 TARGET static inline __attribute__((always_inline)) void NAME(rows)(int users, const float *x, const float *y,
-                                                                    int64_t nrows, int columns, float *out,
-                                                                    int64_t stride) {
+                                                                    int64_t pitch, int64_t nrows, int columns,
+                                                                    float *out, int64_t stride) {
     const float *row[ROWS];
     quad scores[USERS];
     int64_t i = 0;
     for (; i + ROWS <= nrows; i += ROWS) {
-        for (int r = 0; r < ROWS; r++) row[r] = y + (i + r) * columns;
+        for (int r = 0; r < ROWS; r++) row[r] = y + (i + r) * pitch;
         NAME(block)(users, x, row, columns, scores);
         for (int u = 0; u < users; u++) *(loose_quad *)(out + u * stride + i) = scores[u];
     }
     if (i == nrows) return;
     for (int r = 0; r < ROWS; r++)
-        row[r] = y + (i + r < nrows ? i + r : nrows - 1) * columns; // the last fills up
+        row[r] = y + (i + r < nrows ? i + r : nrows - 1) * pitch; // the last fills up
     NAME(block)(users, x, row, columns, scores);
     for (int u = 0; u < users; u++)
         for (int r = 0; i + r < nrows; r++) out[u * stride + i + r] = scores[u][r];
 }
 
-TARGET static void NAME(score)(const float *x, int64_t nx, const float *y, int64_t nrows, int columns,
-                               float *out, int64_t stride) {
+TARGET static void NAME(score)(const float *x, int64_t nx, const float *y, int64_t pitch, int64_t nrows,
+                               int columns, float *out, int64_t stride) {
     int64_t u = 0;
     for (; u + USERS <= nx; u += USERS)
-        NAME(rows)(USERS, x + u * columns, y, nrows, columns, out + u * stride, stride);
-    for (; u < nx; u++) NAME(rows)(1, x + u * columns, y, nrows, columns, out + u * stride, stride);
+        NAME(rows)(USERS, x + u * columns, y, pitch, nrows, columns, out + u * stride, stride);
+    for (; u < nx; u++) NAME(rows)(1, x + u * columns, y, pitch, nrows, columns, out + u * stride, stride);
 }
 
 // Squares are summed in double: they may overflow or vanish in float.

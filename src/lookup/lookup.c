@@ -7,12 +7,38 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+// A text without zero bytes, as names are used.
+static int attribute_check(const struct thaw_lookup *l, const Thaw__Attribute *a, struct thaw_err *err) {
+    const bool named =
+        a->kind == THAW__ATTRIBUTE__KIND__CATEGORICAL || a->kind == THAW__ATTRIBUTE__KIND__MULTI;
+    if (*a->name && a->first_column >= 0 && a->columns >= 0 && a->first_column <= INT32_MAX - a->columns &&
+        a->kind >= 0 && a->kind <= THAW__ATTRIBUTE__KIND__TEXT &&
+        a->n_values <= (size_t)(named ? a->columns : INT32_MAX) &&
+        (a->kind != THAW__ATTRIBUTE__KIND__TEXT || a->columns > 0))
+        return THAW_OK;
+    return thaw_fail(err, THAW_EDATA, "%s/manifest.pb: the attribute '%.100s' is impossible",
+                     thaw_tables_dir(l->tables), a->name);
+}
+
+static int fields_open(struct thaw_lookup *l, struct thaw_err *err) {
+    const Thaw__Tables *m = thaw_tables_manifest(l->tables);
+    int code = THAW_OK;
+    for (size_t i = 0; !code && i < m->n_user_attributes; i++)
+        code = attribute_check(l, m->user_attributes[i], err);
+    for (size_t i = 0; !code && i < m->n_item_attributes; i++)
+        code = attribute_check(l, m->item_attributes[i], err);
+    return code ? code : thaw_encoder_new(&l->encoder, m->user_attributes, m->n_user_attributes, err);
+}
+
 int thaw_lookup_open(struct thaw_lookup **out, const char *tables, struct thaw_err *err) {
     struct thaw_lookup *l = NULL;
     int code = thaw_alloc(&l, 1, sizeof *l, "a lookup handle", err);
-    if (!code) code = thaw_tables_open(&l->tables, tables, err);
+    if (code) return code;
+    code = thaw_tables_open(&l->tables, tables, err);
+    if (!code) code = fields_open(l, err);
+    if (!code) code = lookup_models_new(&l->models, err);
     if (code) {
-        free(l);
+        thaw_lookup_close(&l);
         return code;
     }
     l->als = thaw_tables_manifest(l->tables)->als;
@@ -25,6 +51,8 @@ int thaw_lookup_open(struct thaw_lookup **out, const char *tables, struct thaw_e
 
 void thaw_lookup_close(struct thaw_lookup **l) {
     if (!*l) return;
+    lookup_models_free(&(*l)->models);
+    thaw_encoder_free(&(*l)->encoder);
     thaw_tables_close(&(*l)->tables);
     free(*l);
     *l = NULL;
@@ -46,6 +74,12 @@ void thaw_lookup_get_info(const struct thaw_lookup *l, struct thaw_lookup_info *
         .parts = m->parts,
         .model_digest = m->model_digest,
         .dataset_digest = m->dataset_digest,
+        .prior = m->prior,
+        .association = m->association,
+        .generator = m->generator,
+        .blend = m->blend,
+        .user_fields = (int)m->n_user_attributes,
+        .item_fields = (int)m->n_item_attributes,
     };
     for (size_t i = 0; i < m->n_files; i++) info->nbytes += m->files[i]->nbytes;
 }

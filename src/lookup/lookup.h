@@ -26,6 +26,8 @@ struct thaw_lookup_info {
     int parts;
     int64_t nbytes; // of all files
     uint64_t model_digest, dataset_digest;
+    bool prior, association, generator, blend; // models for users nobody knows: P, E, G; how they are weighed
+    int user_fields, item_fields;              // attributes of a profile, of items
 };
 
 struct thaw_hit {
@@ -81,6 +83,97 @@ int thaw_lookup_fold_in(const struct thaw_lookup *l, const int64_t *items, const
 // are never returned and have no neighbours. Errors as recommend's; THAW_EUSAGE when item is out of range.
 int thaw_lookup_similar(const struct thaw_lookup *l, int64_t item, int k, int threads, struct thaw_hit *hits,
                         int *nhits, struct thaw_err *err);
+
+// ---- Someone new: a profile and a few known items (docs/cold-start.md) ----
+
+// An attribute of users or items, borrowed.
+struct thaw_lookup_field {
+    const char *name, *kind; // kind: "categorical", "multi" (values separated by "|"), "numeric", "text"
+    int nvalues;             // of categorical and multi
+};
+// field in [0, info.user_fields or info.item_fields). A value of it: not terminated, *nbytes long, borrowed.
+void thaw_lookup_get_field(const struct thaw_lookup *l, enum thaw_side side, int field,
+                           struct thaw_lookup_field *f);
+const char *thaw_lookup_value(const struct thaw_lookup *l, enum thaw_side side, int field, int value,
+                              size_t *nbytes);
+// The number of the user field of this name, -1 when there is none.
+int thaw_lookup_find_field(const struct thaw_lookup *l, const char *name, size_t nbytes);
+
+// A profile under construction. One thread's own.
+struct thaw_lookup_profile;
+int thaw_lookup_profile_new(struct thaw_lookup_profile **p, const struct thaw_lookup *l,
+                            struct thaw_err *err);
+void thaw_lookup_profile_free(struct thaw_lookup_profile **p);
+void thaw_lookup_profile_clear(struct thaw_lookup_profile *p); // nothing is known again
+// The value of a field, in place of an earlier one. *known: false when the tables know no such value, so that
+// it says nothing (no error). THAW_EUSAGE: no such field. THAW_EMEM.
+int thaw_lookup_profile_set(struct thaw_lookup_profile *p, int field, const char *value, size_t nbytes,
+                            bool *known, struct thaw_err *err);
+
+// Someone new. Borrowed.
+struct thaw_newcomer_query {
+    const struct thaw_lookup_profile *profile; // NULL: nothing is known
+    const int64_t *items;                      // n distinct item rows in the order in which they became known
+    const float *strengths;                    // as the log has them; NULL: all 1
+    int64_t n;
+    uint64_t key; // of the generator's noise: the same key, the same draws
+};
+
+enum thaw_lookup_method {
+    THAW_LOOKUP_FOLD_IN,     // the row problem of training: needs items
+    THAW_LOOKUP_PRIOR,       // P: factors under the profile's prior
+    THAW_LOOKUP_ASSOCIATION, // E: what goes with the known items and the profile
+    THAW_LOOKUP_GENERATOR,   // G: probabilities of the conditional generator
+    THAW_LOOKUP_ENSEMBLE     // their weighted z-scores; weights by number of known items
+};
+bool thaw_lookup_has(const struct thaw_lookup *l, enum thaw_lookup_method m);
+
+// How to answer. Zeros: by fold-in, best scores first.
+struct thaw_lookup_how {
+    enum thaw_lookup_method method;
+    enum { THAW_LOOKUP_EXPLOIT, THAW_LOOKUP_UCB, THAW_LOOKUP_THOMPSON } explore; // with PRIOR and ENSEMBLE
+    double scale;                                                                // of the doubt that is added
+    uint64_t seed;                                                               // of Thompson's draw
+};
+
+// Scratch of one thread for answers: a handle to be used again and again. THAW_EMEM, and what opening the
+// models may fail with (their files are mapped at the first need).
+struct thaw_lookup_work;
+int thaw_lookup_work_new(struct thaw_lookup_work **w, const struct thaw_lookup *l, struct thaw_err *err);
+void thaw_lookup_work_free(struct thaw_lookup_work **w);
+
+// Make compact copies of the item factors and the generator's decoder in memory (4 bytes an item and factor),
+// which halve the time of an answer by P, G and the ensemble. Scores keep 5 digits. For processes that answer
+// often; not while other threads answer. THAW_EMEM.
+int thaw_lookup_warm(const struct thaw_lookup *l, struct thaw_err *err);
+
+// The k items with the highest scores, best first, without the known ones (unless with_known). Exact, on the
+// caller's thread. THAW_EUSAGE: k < 1; the tables do not hold the model. THAW_EDATA: an item out of range, or
+// damaged files. The order of the items of equal scores is that of their rows.
+int thaw_lookup_answer(struct thaw_lookup_work *w, const struct thaw_newcomer_query *who,
+                       const struct thaw_lookup_how *how, int k, bool with_known, struct thaw_hit *hits,
+                       int *nhits, struct thaw_err *err);
+
+// Shares of known items and profile fields in the scores of nhits items, by how->method, without exploration.
+// item_share: nhits x who->n, field_share: nhits x info.user_fields; with rest[nhits], what stays with none
+// of them, they add up to score[nhits].
+int thaw_lookup_explain(struct thaw_lookup_work *w, const struct thaw_newcomer_query *who,
+                        const struct thaw_lookup_how *how, const int64_t *items, int nhits,
+                        double *item_share, double *field_share, double *rest, double *score,
+                        struct thaw_err *err);
+
+// What a known user is interested in, by the items' categorical and multi attributes: those of the items they
+// have seen or, if there are none, of the 100 items with the best scores. weight: the value's part of these
+// items, an item with m values of a field counting 1/m for each, so a field's weights add up to the part of
+// items that have the field; usual: the same over everybody's interactions.
+struct thaw_interest {
+    int field, value; // of the items
+    double weight, usual;
+};
+// The k values whose weight exceeds the usual the most, *n <= k. 0 where items have no such attributes.
+// THAW_EUSAGE, THAW_EDATA, THAW_EMEM. Reads the attributes of all items once.
+int thaw_lookup_interests(const struct thaw_lookup *l, int64_t user, int k, struct thaw_interest *out, int *n,
+                          struct thaw_err *err);
 
 // Read everything and compare all checksums and internal references. Names the first damaged file.
 int thaw_lookup_check(const struct thaw_lookup *l, struct thaw_err *err);

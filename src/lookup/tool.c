@@ -10,8 +10,9 @@
 #include <string.h>
 
 static const struct thaw_verb *const verbs[] = {
-    &thaw_verb_info,  &thaw_verb_vector, &thaw_verb_recommend, &thaw_verb_similar,
-    &thaw_verb_check, &thaw_verb_export, &thaw_verb_bench,     NULL,
+    &thaw_verb_info,   &thaw_verb_vector,  &thaw_verb_recommend,
+    &thaw_verb_batch,  &thaw_verb_similar, &thaw_verb_check,
+    &thaw_verb_export, &thaw_verb_bench,   NULL,
 };
 
 static const int exit_codes[] = {THAW_EUSAGE, THAW_EDATA, THAW_ENOINPUT, THAW_EBUG, THAW_EMEM, THAW_EIO, 0};

@@ -77,7 +77,7 @@ static int manifest_check(struct thaw_tables *t, struct thaw_err *err) {
                          m->columns, m->als->factors);
     if (m->parts < 1 || m->parts > THAW_PARTS_MAX)
         return thaw_fail(err, THAW_EDATA, "%s/manifest.pb: %d parts", t->dir, m->parts);
-    if (m->n_files != (size_t)m->parts * (NFILES + FILE_SEEN_PTR) + 1)
+    if (m->n_files < (size_t)m->parts * (NFILES + FILE_SEEN_PTR) + 1) // cold-start models' files come behind
         return thaw_fail(err, THAW_EDATA, "%s/manifest.pb: %zu files listed for %d parts", t->dir, m->n_files,
                          m->parts);
     t->nparts = m->parts;
@@ -156,6 +156,28 @@ static int part_open(struct thaw_tables *t, enum thaw_side side, int32_t p, size
     return THAW_OK;
 }
 
+// Behind the gramian, two files a part; `at` is where they begin if they are there.
+static int attributes_open(struct thaw_tables *t, size_t at, struct thaw_err *err) {
+    char name[THAW_PART_FILE], path[THAW_PATH_MAX];
+    int code = THAW_OK;
+    thaw_part_file(name, THAW_ITEMS, 0, t->nparts, thaw_table_attribute_ext[0]);
+    if (at >= t->manifest->n_files || strcmp(t->manifest->files[at]->name, name)) return THAW_OK;
+    if (t->manifest->n_files - at < 2 * (size_t)t->nparts)
+        return thaw_fail(err, THAW_EDATA, "%s/manifest.pb: attributes of some parts are missing", t->dir);
+    for (int i = 0; !code && i < 2; i++)
+        code = thaw_alloc(&t->attributes[i], (size_t)t->nparts, sizeof *t->attributes[i], "attributes", err);
+    for (int32_t p = 0; !code && p < t->nparts; p++)
+        for (int i = 0; !code && i < 2; i++) {
+            struct thaw_npy *a = &t->attributes[i][p];
+            thaw_part_file(name, THAW_ITEMS, p, t->nparts, thaw_table_attribute_ext[i]);
+            code = file_open(t, at++, name, a, path, err);
+            const struct thaw_npy_shape want = {i ? THAW_NPY_U32 : THAW_NPY_I64, 1,
+                                                i ? a->shape.rows : t->part[THAW_ITEMS][p].nrows + 1, 1, 0};
+            if (!code) code = shape_check(&a->shape, &want, path, err);
+        }
+    return code;
+}
+
 static int files_open(struct thaw_tables *t, struct thaw_err *err) {
     size_t at = 0;
     int code = THAW_OK;
@@ -167,7 +189,8 @@ static int files_open(struct thaw_tables *t, struct thaw_err *err) {
     if (code) return code;
     const int k = t->manifest->als->factors;
     const struct thaw_npy_shape want = {THAW_NPY_F64, 2, k, k, 8};
-    return shape_check(&t->gramian.shape, &want, path, err);
+    code = shape_check(&t->gramian.shape, &want, path, err);
+    return code ? code : attributes_open(t, at + 1, err);
 }
 
 int thaw_tables_open(struct thaw_tables **out, const char *dir, struct thaw_err *err) {
@@ -196,6 +219,10 @@ void thaw_tables_close(struct thaw_tables **out) {
             for (int which = 0; which < NFILES; which++) thaw_npy_close(&t->part[side][p].file[which]);
         free(t->part[side]);
         free(t->first_row[side]);
+    }
+    for (int i = 0; i < 2; i++) {
+        for (int32_t p = 0; t->attributes[i] && p < t->nparts; p++) thaw_npy_close(&t->attributes[i][p]);
+        free(t->attributes[i]);
     }
     thaw_npy_close(&t->gramian);
     if (t->manifest) thaw__tables__free_unpacked(t->manifest, NULL);
@@ -299,4 +326,18 @@ const float *thaw_tables_part(const struct thaw_tables *t, enum thaw_side side, 
 
 const double *thaw_tables_gramian(const struct thaw_tables *t) {
     return t->gramian.data;
+}
+
+bool thaw_tables_has_attributes(const struct thaw_tables *t) {
+    return t->attributes[0] != NULL;
+}
+
+int64_t thaw_tables_attributes(const struct thaw_tables *t, int64_t item, const uint32_t **columns) {
+    *columns = NULL;
+    if (!t->attributes[0]) return 0;
+    const int32_t p = thaw_tables_part_of(t, THAW_ITEMS, item);
+    const int64_t *ptr = (const int64_t *)t->attributes[0][p].data + (item - t->first_row[THAW_ITEMS][p]);
+    if (ptr[0] < 0 || ptr[1] < ptr[0] || ptr[1] > t->attributes[1][p].shape.rows) return -1;
+    *columns = (const uint32_t *)t->attributes[1][p].data + ptr[0];
+    return ptr[1] - ptr[0];
 }

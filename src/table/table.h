@@ -12,12 +12,19 @@
 //   OUT/v000001/users-00003-of-00064.seen.npy      <u4 or <u8  what they interacted with: item rows, rising
 //   OUT/v000001/items-...                                      the first four for items
 //   OUT/v000001/items.gramian.npy                  <f8         k x k: sum over items, for fold-in
+//   OUT/v000001/items-00003-of-00064.attributes_ptr.npy, .attributes.npy   <i8 rows + 1, <u4: columns of the
+//                                                              CATEGORICAL and MULTI attributes, where items
+//                                                              have any
+//   OUT/v000001/prior.*, associate.*, generator.*              cold-start models (cold/cold.h), where there are
+//                                                              any
 #ifndef THAW_TABLE_TABLE_H
 #define THAW_TABLE_TABLE_H
 
 #include "base/npy.h"
 #include "base/part.h"
 #include "proto/thaw.pb-c.h"
+
+#include <stdbool.h>
 
 // ---- Writing ----
 
@@ -40,6 +47,17 @@ enum { THAW_TABLE_FILES = 6 };
 // each owned by the caller (thaw__file__free_unpacked(f, NULL)). THAW_EMEM, THAW_EIO.
 int thaw_table_part_write(const char *dir, const struct thaw_table_part *part,
                           Thaw__File *files[THAW_TABLE_FILES], int *nfiles, struct thaw_err *err);
+// Local. The entry of a file in a manifest, owned by the caller (thaw__file__free_unpacked). THAW_EMEM.
+int thaw_table_file_new(Thaw__File **out, const char *name, const struct thaw_file_info *info,
+                        struct thaw_err *err);
+
+// Local. The same for the attributes of a part of the items: row r has columns[indptr[r]] to columns[indptr[r
+// + 1]
+// - 1], rising. Both files' entries are set.
+enum { THAW_TABLE_ATTRIBUTE_FILES = 2 };
+int thaw_table_attributes_write(const char *dir, int32_t part, int32_t nparts, int64_t nrows,
+                                const int64_t *indptr, const uint32_t *columns,
+                                Thaw__File *files[THAW_TABLE_ATTRIBUTE_FILES], struct thaw_err *err);
 
 // ---- Reading: memory-mapped; thread-safe after open ----
 
@@ -74,6 +92,9 @@ int32_t thaw_tables_part_of(const struct thaw_tables *t, enum thaw_side side, in
 // The rows of one part, for scans: nrows, first global row.
 const float *thaw_tables_part(const struct thaw_tables *t, enum thaw_side side, int32_t part, int64_t *nrows,
                               int64_t *first_row);
+// The attribute columns of an item: how many, -1 when the file is damaged; 0 where the tables have none.
+int64_t thaw_tables_attributes(const struct thaw_tables *t, int64_t item, const uint32_t **columns);
+bool thaw_tables_has_attributes(const struct thaw_tables *t);
 // k x k over items.
 const double *thaw_tables_gramian(const struct thaw_tables *t);
 

@@ -1,5 +1,6 @@
 // table_check.c: reading every byte of a version: checksums first, then what lookups rely on.
 #include "base/hash.h"
+#include "proto/pack.h"
 #include "table/table_impl.h"
 
 #include <inttypes.h>
@@ -27,6 +28,20 @@ static int sums_check(const struct thaw_tables *t, size_t at, const struct thaw_
     char path[THAW_PATH_MAX];
     int code = thaw_path_join(path, t->dir, file->name, err);
     return code ? code : thaw_map_check(&a->map, path, &info, err);
+}
+
+// A file of the cold-start models.
+static int other_check(const struct thaw_tables *t, size_t at, struct thaw_err *err) {
+    char path[THAW_PATH_MAX];
+    const Thaw__File *file = t->manifest->files[at];
+    struct thaw_npy a = {0};
+    int code = thaw_path_join(path, t->dir, "manifest.pb", err);
+    if (!code) code = thaw_pack_check_name(file->name, path, err);
+    if (!code) code = thaw_path_join(path, t->dir, file->name, err);
+    if (!code) code = thaw_npy_open(&a, path, NULL, err);
+    if (!code) code = sums_check(t, at, &a, err);
+    thaw_npy_close(&a);
+    return code;
 }
 
 static int rows_check(const struct subject *s, struct thaw_err *err) {
@@ -108,7 +123,8 @@ int thaw_tables_check(const struct thaw_tables *t, struct thaw_err *err) {
             const struct subject s = {t, (enum thaw_side)side, p, &t->part[side][p]};
             code = part_check(&s, &at, err);
         }
-    if (!code) code = sums_check(t, at, &t->gramian, err);
+    if (!code) code = sums_check(t, at++, &t->gramian, err);
+    for (; !code && at < t->manifest->n_files; at++) code = other_check(t, at, err);
     const int64_t k = t->manifest->als->factors;
     for (int64_t i = 0; !code && i < k * k; i++)
         if (!isfinite(thaw_tables_gramian(t)[i]))

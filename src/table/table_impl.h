@@ -7,6 +7,7 @@
 // The files of a part in the order the manifest lists them; items have the first four.
 enum table_file { FILE_ROWS, FILE_IDS, FILE_INDEX, FILE_DEGREE, FILE_SEEN_PTR, FILE_SEEN, NFILES };
 extern const char *const thaw_table_ext[NFILES];
+extern const char *const thaw_table_attribute_ext[2];
 
 static inline int thaw_table_side_files(enum thaw_side side) {
     return side == THAW_USERS ? NFILES : FILE_SEEN_PTR;
@@ -28,6 +29,7 @@ struct thaw_tables {
     int64_t *first_row[2];      // nparts + 1
     struct table_part *part[2]; // nparts
     struct thaw_npy gramian;
+    struct thaw_npy *attributes[2]; // nparts each: indptr, columns; NULL where there are none
 };
 
 // Length of a zero-padded id.

@@ -10,6 +10,8 @@
 const char *const thaw_table_ext[NFILES] = {"npy",        "ids.npy",      "index.npy",
                                             "degree.npy", "seen_ptr.npy", "seen.npy"};
 
+const char *const thaw_table_attribute_ext[2] = {"attributes_ptr.npy", "attributes.npy"};
+
 int64_t thaw_table_slots(int64_t nrows) {
     int64_t nslots = 2;
     while (nslots < 2 * nrows) nslots *= 2;
@@ -44,8 +46,8 @@ static int degrees_build(int64_t **out, const struct thaw_table_part *p, struct 
     return THAW_OK;
 }
 
-static int file_entry(Thaw__File **out, const char *name, const struct thaw_file_info *info,
-                      struct thaw_err *err) {
+int thaw_table_file_new(Thaw__File **out, const char *name, const struct thaw_file_info *info,
+                        struct thaw_err *err) {
     Thaw__File *file = malloc(sizeof *file);
     if (!file) return thaw_fail(err, THAW_EMEM, "%s: no memory for its manifest entry", name);
     thaw__file__init(file);
@@ -68,7 +70,7 @@ static int put(const char *dir, const char *name, const struct thaw_npy_shape *s
     struct thaw_file_info info = {0};
     int code = thaw_path_join(path, dir, name, err);
     if (!code) code = thaw_npy_put(path, shape, data, &info, err);
-    if (!code) code = file_entry(entry, name, &info, err);
+    if (!code) code = thaw_table_file_new(entry, name, &info, err);
     thaw_file_info_clear(&info);
     return code;
 }
@@ -114,5 +116,23 @@ done:
     if (code)
         while (written > 0) thaw__file__free_unpacked(files[--written], NULL);
     *nfiles = written;
+    return code;
+}
+
+int thaw_table_attributes_write(const char *dir, int32_t part, int32_t nparts, int64_t nrows,
+                                const int64_t *indptr, const uint32_t *columns,
+                                Thaw__File *files[THAW_TABLE_ATTRIBUTE_FILES], struct thaw_err *err) {
+    const struct thaw_npy_shape shapes[2] = {{THAW_NPY_I64, 1, nrows + 1, 1, 8},
+                                             {THAW_NPY_U32, 1, indptr[nrows], 1, 4}};
+    const void *const data[2] = {indptr, columns};
+    Thaw__File *made[2] = {NULL, NULL};
+    int code = THAW_OK;
+    for (int i = 0; !code && i < 2; i++) {
+        char name[THAW_PART_FILE];
+        thaw_part_file(name, THAW_ITEMS, part, nparts, thaw_table_attribute_ext[i]);
+        code = put(dir, name, &shapes[i], data[i], &made[i], err);
+    }
+    if (code && made[0]) thaw__file__free_unpacked(made[0], NULL);
+    for (int i = 0; !code && i < 2; i++) files[i] = made[i];
     return code;
 }

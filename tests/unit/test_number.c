@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "base/rng.h"
-#include "partition/number.h"
+#include "features/number.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -12,8 +12,8 @@ struct thaw_verb {
     // Results go to standard output. A failure that has already been told (unknown ids) leaves *err as it is.
     int (*run)(const void *options, const struct thaw_list *operands, struct thaw_err *err);
 };
-extern const struct thaw_verb thaw_verb_info, thaw_verb_vector, thaw_verb_recommend, thaw_verb_similar,
-    thaw_verb_check, thaw_verb_export, thaw_verb_bench;
+extern const struct thaw_verb thaw_verb_info, thaw_verb_vector, thaw_verb_recommend, thaw_verb_batch,
+    thaw_verb_similar, thaw_verb_check, thaw_verb_export, thaw_verb_bench;
 
 enum { THAW_TEXT, THAW_JSONL, THAW_CSV, THAW_NPY };
 

@@ -1,5 +1,6 @@
 // verb_bench.c: thaw-lookup bench: what a lookup costs, beside what it cannot cost less than. Results are
 // checked in the run.
+#include "cold/random_cold.h"
 #include "lookup/verbs/verb.h"
 #include "table/random_tables.h"
 
@@ -18,12 +19,13 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { STREAM_IDS = 900, STREAM_USERS = 901, REPEATS_MAX = 1000 };
+enum { STREAM_IDS = 900, STREAM_USERS = 901, STREAM_SOMEONE = 902, REPEATS_MAX = 1000, KNOWN = 5 };
 
 struct options {
     int64_t ids, k, repeats, threads, users, items, factors, seed;
     const char *scratch;
     int format;
+    bool cold;
 };
 
 static const struct thaw_opt opts[] = {
@@ -44,6 +46,11 @@ static const struct thaw_opt opts[] = {
      .arg = "DIR",
      .def = "/tmp",
      .help = "Without TABLES: where the random tables lie while they are measured."},
+    {.name = "cold",
+     .kind = THAW_OPT_FLAG,
+     .offset = offsetof(struct options, cold),
+     .help =
+         "Without TABLES: make models for users nobody knows as well, about 8 times the bytes of the items."},
     THAW_OPT_FORMAT(struct options, "text", "text|jsonl", "How results are printed."),
 };
 
@@ -250,6 +257,94 @@ static int bench_recommend(struct thaw_session *s, const struct options *o, int 
     return THAW_OK;
 }
 
+// ---- Someone new: five known items, one value of each field, on one thread ----
+
+struct someone {
+    struct thaw_lookup_profile *profile;
+    int64_t item[KNOWN];
+};
+
+static int someone_draw(struct someone *p, const struct thaw_session *s, struct thaw_rng *rng,
+                        struct thaw_err *err) {
+    int code = THAW_OK;
+    for (int i = 0; i < KNOWN; i++) // one of each fifth of the items
+        p->item[i] = s->info.items * i / KNOWN +
+                     (int64_t)thaw_rng_below(
+                         rng, (uint64_t)(s->info.items * (i + 1) / KNOWN - s->info.items * i / KNOWN));
+    for (int f = 0; !code && f < s->info.user_fields; f++) {
+        struct thaw_lookup_field field;
+        bool known;
+        size_t n;
+        thaw_lookup_get_field(s->l, THAW_USERS, f, &field);
+        if (field.nvalues == 0) continue;
+        const char *value =
+            thaw_lookup_value(s->l, THAW_USERS, f, (int)thaw_rng_below(rng, (uint64_t)field.nvalues), &n);
+        code = thaw_lookup_profile_set(p->profile, f, value, n, &known, err);
+    }
+    return code;
+}
+
+// A hit's score must be what its shares add up to, in f64 along another way.
+static int check_answer(struct thaw_lookup_work *w, const struct thaw_newcomer_query *who,
+                        const struct thaw_lookup_how *how, const struct thaw_session *s,
+                        const struct thaw_hit *hits, int nhits, struct thaw_err *err) {
+    double item[KNOWN], rest, score, *field = NULL;
+    int code = thaw_alloc(&field, (size_t)s->info.user_fields, sizeof *field, "shares", err);
+    for (int i = 0; !code && i<nhits; i += nhits> 1 ? nhits - 1 : 1) { // the first and the last
+        code = thaw_lookup_explain(w, who, how, &hits[i].item, 1, item, field, &rest, &score, err);
+        if (!code && !(fabs(score - hits[i].score) <= 1e-4 * (1 + fabs(score))))
+            code = thaw_fail(err, THAW_EBUG, "wrong result: item row %" PRId64 " scores %g, not %g",
+                             hits[i].item, hits[i].score, score);
+    }
+    free(field);
+    return code;
+}
+
+static int bench_method(struct thaw_session *s, const struct options *o, enum thaw_lookup_method m,
+                        const char *what, struct thaw_err *err) {
+    struct times t = {.n = 0};
+    struct someone p = {0};
+    struct thaw_lookup_work *w = NULL;
+    struct thaw_hit *hits = NULL;
+    int nhits = 0;
+    const struct thaw_lookup_how how = {.method = m};
+    struct thaw_rng rng = thaw_rng_at((uint64_t)o->seed, STREAM_SOMEONE, 0);
+    int code = thaw_lookup_work_new(&w, s->l, err);
+    if (!code) code = thaw_lookup_profile_new(&p.profile, s->l, err);
+    if (!code) code = thaw_alloc(&hits, (size_t)o->k, sizeof *hits, "recommendations", err);
+    for (int i = -1; !code && i < o->repeats; i++) { // the first warms up and is checked
+        code = someone_draw(&p, s, &rng, err);
+        if (code) break;
+        const struct thaw_newcomer_query who = {p.profile, p.item, NULL, KNOWN, (uint64_t)i};
+        const double start = thaw_time_s();
+        code = thaw_lookup_answer(w, &who, &how, (int)o->k, false, hits, &nhits, err);
+        const double seconds = thaw_time_s() - start;
+        if (!code && i < 0) code = check_answer(w, &who, &how, s, hits, nhits, err);
+        if (i >= 0) t.s[t.n++] = seconds;
+    }
+    if (!code) report(s, o->format, what, 1, &t, 1e3, "ms", 0);
+    free(hits);
+    if (p.profile) thaw_lookup_profile_free(&p.profile);
+    thaw_lookup_work_free(&w);
+    return code;
+}
+
+static int bench_cold(struct thaw_session *s, const struct options *o, bool warm, struct thaw_err *err) {
+    static const struct {
+        enum thaw_lookup_method method;
+        const char *what[2];
+    } methods[] = {{THAW_LOOKUP_PRIOR, {"someone new, P", "P, compact"}},
+                   {THAW_LOOKUP_ASSOCIATION, {"someone new, E", NULL}},
+                   {THAW_LOOKUP_GENERATOR, {"someone new, G", "G, compact"}},
+                   {THAW_LOOKUP_ENSEMBLE, {"someone new, ensemble", "ensemble, compact"}}};
+    if (s->info.items < 2 * KNOWN) return THAW_OK;
+    int code = warm ? thaw_lookup_warm(s->l, err) : THAW_OK;
+    for (size_t i = 0; !code && i < sizeof methods / sizeof *methods; i++)
+        if (methods[i].what[warm] && thaw_lookup_has(s->l, methods[i].method))
+            code = bench_method(s, o, methods[i].method, methods[i].what[warm], err);
+    return code;
+}
+
 static int bench(const char *tables, const struct options *o, struct thaw_err *err) {
     struct thaw_session s;
     const struct thaw_list operands = {.item = &tables, .n = 1};
@@ -269,6 +364,8 @@ static int bench(const char *tables, const struct options *o, struct thaw_err *e
     if (!code) code = bench_vector(&s, o, err);
     if (!code) code = bench_recommend(&s, o, 1, err);
     if (!code && o->threads > 1) code = bench_recommend(&s, o, (int)o->threads, err);
+    for (int warm = 0; !code && warm < 2 && thaw_lookup_has(s.l, THAW_LOOKUP_ENSEMBLE); warm++)
+        code = bench_cold(&s, o, warm, err);
     return thaw_session_close(&s, code, err);
 }
 
@@ -278,7 +375,17 @@ static int bench_random(const struct options *o, struct thaw_err *err) {
     if (code) return code;
     if (!mkdtemp(dir)) return thaw_fail_errno(err, THAW_EIO, "%s", dir);
     const struct thaw_random_tables s = {o->users, o->items, (int)o->factors, 64, (uint64_t)o->seed};
+    static const int32_t known[] = {0, 5};
+    const struct thaw_random_cold cold = {.factors = (int32_t)o->factors,
+                                          .known = known,
+                                          .nknown = 2,
+                                          .neighbors = 100,
+                                          .longest = 10,
+                                          .noise = 64,
+                                          .hidden = 256,
+                                          .seed = (uint64_t)o->seed};
     code = thaw_random_tables_write(dir, &s, err);
+    if (!code && o->cold) code = thaw_random_cold_add(dir, &cold, err);
     if (!code) code = bench(dir, o, err);
     struct thaw_err ignored = THAW_ERR_INIT;
     thaw_dir_remove(dir, code ? &ignored : err);
@@ -298,11 +405,15 @@ static const struct thaw_cmd cmd = {
     .description =
         "Times vector lookups of a warm batch, and exact recommendations beside reading the item table once "
         "from "
-        "memory with as many threads: nothing exact can be faster. Results are checked against f64; a wrong "
-        "one ends "
+        "memory with as many threads: nothing exact can be faster. Where the tables hold cold-start models, "
+        "also answers for "
+        "someone new with five known items, on one thread: from the mapped files, then from compact copies "
+        "in memory. "
+        "Results are checked against f64; a wrong one ends "
         "the run with a non-zero status. Without TABLES random ones are made and removed again.\n\n"
         "A ratio says something when the item table is larger than the processor's caches.",
     .examples = "thaw-lookup bench\n"
+                "thaw-lookup bench --items 100000 --cold\n"
                 "thaw-lookup bench tables --threads 8 --format jsonl",
     THAW_VERB_OPTIONS(struct options, opts),
 };

@@ -51,7 +51,42 @@ static void field_digest(struct thaw_sink *o, bool json, const char *name, uint6
     field_text(o, json, name, text);
 }
 
-static void print_info(struct thaw_sink *o, const struct thaw_lookup_info *i, bool json) {
+// Models for users nobody knows: "P E G", or nothing.
+static void field_models(struct thaw_sink *o, const struct thaw_lookup_info *i, bool json) {
+    char models[32];
+    snprintf(models, sizeof models, "%s%s%s", i->prior ? " P" : "", i->association ? " E" : "",
+             i->generator ? " G" : "");
+    if (!*models) return;
+    field_text(o, json, "cold_start", models + 1);
+    field_text(o, json, "blend", i->blend ? "tuned" : "default");
+}
+
+// Fields of a profile: "gender (categorical, 2 values)".
+static void field_profile(const struct thaw_session *s, struct thaw_sink *o, bool json) {
+    if (s->info.user_fields == 0) return;
+    if (json) thaw_sink_text(o, ",\"profile\":[");
+    for (int i = 0; i < s->info.user_fields; i++) {
+        struct thaw_lookup_field f;
+        char kind[64];
+        thaw_lookup_get_field(s->l, THAW_USERS, i, &f);
+        if (json) {
+            thaw_sink_text(o, i ? ",{\"field\":" : "{\"field\":");
+            thaw_sink_json(o, f.name, strlen(f.name));
+            field_text(o, true, "kind", f.kind);
+            field_i64(o, true, "values", f.nvalues);
+            thaw_sink_char(o, '}');
+            continue;
+        }
+        thaw_sink_text(o, "profile\t");
+        thaw_sink_id(o, f.name, strlen(f.name));
+        snprintf(kind, sizeof kind, f.nvalues ? " (%s, %d values)\n" : " (%s)\n", f.kind, f.nvalues);
+        thaw_sink_text(o, kind);
+    }
+    if (json) thaw_sink_char(o, ']');
+}
+
+static void print_info(const struct thaw_session *s, struct thaw_sink *o, bool json) {
+    const struct thaw_lookup_info *i = &s->info;
     field_text(o, json, "version", i->version);
     field_text(o, json, "model", i->model);
     field_i64(o, json, "factors", i->factors);
@@ -64,6 +99,8 @@ static void print_info(struct thaw_sink *o, const struct thaw_lookup_info *i, bo
     field_i64(o, json, "bytes", i->nbytes);
     field_digest(o, json, "model_digest", i->model_digest);
     field_digest(o, json, "dataset_digest", i->dataset_digest);
+    field_models(o, i, json);
+    field_profile(s, o, json);
     if (json) thaw_sink_text(o, "}\n");
 }
 
@@ -71,7 +108,7 @@ static int run_info(const void *options, const struct thaw_list *operands, struc
     const struct options *given = options;
     struct thaw_session s;
     int code = thaw_session_open(&s, operands, NULL, err);
-    if (!code) print_info(&s.out, &s.info, given->format == THAW_JSONL);
+    if (!code) print_info(&s, &s.out, given->format == THAW_JSONL);
     return thaw_session_close(&s, code, err);
 }
 
@@ -79,7 +116,9 @@ static const struct thaw_cmd cmd_info = {
     .name = "info",
     .summary = "say what a tables folder holds",
     THAW_VERB_TABLES,
-    .description = "Prints the version that is current, the model it comes from, its sizes and digests. The "
+    .description = "Prints the version that is current, the model it comes from, its sizes and digests, "
+                   "which models it holds for users nobody knows (P, E, G; "
+                   "whether their weights were tuned) and the fields of a profile. The "
                    "manifest and "
                    "the shape of every file are verified; checksums are not, see thaw-lookup-check(1).",
     .examples = "thaw-lookup info tables\n"
@@ -95,7 +134,7 @@ static int run_check(const void *options, const struct thaw_list *operands, stru
     int code = thaw_session_open(&s, operands, NULL, err);
     if (!code) code = thaw_lookup_check(s.l, err);
     if (!code && given->format == THAW_JSONL) {
-        print_info(&s.out, &s.info, true);
+        print_info(&s, &s.out, true);
     } else if (!code) {
         thaw_sink_text(&s.out, s.info.version);
         thaw_sink_text(&s.out, ": all files are intact (");

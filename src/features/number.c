@@ -1,5 +1,5 @@
 // number.c: numbers and times in text.
-#include "partition/number.h"
+#include "features/number.h"
 
 #include <errno.h>
 #include <math.h>

@@ -1,6 +1,6 @@
 // number.h: numbers and times in text. Local; thread-safe; no allocation; the text need not be terminated.
-#ifndef THAW_PARTITION_NUMBER_H
-#define THAW_PARTITION_NUMBER_H
+#ifndef THAW_FEATURES_NUMBER_H
+#define THAW_FEATURES_NUMBER_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,8 +1,8 @@
 // encoder.c: values of attributes as columns of a sparse row.
+#include "features/encoder.h"
 #include "base/hash.h"
 #include "base/mem.h"
-#include "partition/attribute.h"
-#include "partition/number.h"
+#include "features/number.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -73,6 +73,17 @@ void thaw_row_clear(struct thaw_row *r) {
     free(r->pair);
     free(r->bucket);
     *r = (struct thaw_row){0};
+}
+
+bool thaw_attribute_part(const char *value, size_t n, size_t *at, struct thaw_field *part) {
+    while (*at < n) {
+        const char *bar = memchr(value + *at, '|', n - *at);
+        size_t end = bar ? (size_t)(bar - value) : n;
+        *part = thaw_field_trim((struct thaw_field){value + *at, end - *at});
+        *at = end + 1;
+        if (part->n > 0) return true;
+    }
+    return false;
 }
 
 static int append(struct thaw_row *r, uint64_t column, double value, struct thaw_err *err) {

@@ -1,0 +1,164 @@
+// cold_impl.h: what the cold module's own files share. Private to src/cold.
+#ifndef THAW_COLD_COLD_IMPL_H
+#define THAW_COLD_COLD_IMPL_H
+
+#include "base/npy.h"
+#include "cold/cold.h"
+#include "cold/quick.h"
+#include "gan/layout.h"
+
+#include <stddef.h>
+
+// The association for one number of known items, by part.
+struct cold_set {
+    struct thaw_npy *indptr, *indices, *values;
+    struct thaw_npy *profile; // NULL without a profile part
+    bool by_column; // profile is (1 + features) x rows, as tables have it, else rows x (1 + features)
+};
+
+struct thaw_cold {
+    const Thaw__Als *als;
+    int32_t nparts;
+    int64_t nitems;
+    int64_t *first_row; // nparts + 1
+    int k, columns;
+    const float **rows;        // by part: rows x columns
+    struct thaw_npy *row_file; // NULL when somebody else has mapped them
+    double *gramian;           // k x k
+    int32_t features;          // profile columns of the attributes, of every model that looks at a profile
+    int32_t columns_seen;      // and the most that one looks at: P may have seen vectors beside them
+    const Thaw__Blend *blend;
+
+    const Thaw__Prior *prior; // NULL: not there
+    struct thaw_npy weights, precision;
+
+    const Thaw__Association *association;
+    struct cold_set *set; // n_known
+    int nset;
+
+    const Thaw__Generator *generator;
+    struct thaw_gan_shape shape;
+    struct thaw_gan_layout layout;
+    struct thaw_npy net;
+    struct thaw_npy *decoder; // by part: rows x (2 k + 1): embedding, decoder, bias
+    float *noise_t;           // hidden x noise: first_w's last rows, transposed
+    float *second_t;          // hidden x hidden, transposed
+    int samples;
+
+    struct quick factors, latents; // of thaw_cold_warm
+};
+
+struct thaw_cold_work {
+    const struct thaw_cold *c;
+    // What is known and counts: items, what training takes for their strength, place in the newcomer's list.
+    int64_t n;
+    int64_t *item, *at;
+    float *strength;
+    size_t item_cap, at_cap, strength_cap;
+    // P and fold-in: d = columns
+    double prior_weight; // b of the system of P that was solved last
+    double *a;           // d x d
+    double *b;           // d
+    double *t;           // d
+    double *mean;        // d: prior's mean
+    float *query;        // d + 1
+    float *scores;       // nitems
+    float *doubt;        // rows of a block x k
+    struct gen_work {
+        float *noise;            // samples x noise
+        float *one, *two, *base; // samples x hidden: before the first and the second ELU; hidden
+        float *hidden;           // samples x hidden: after the first ELU
+        float *pooled;           // 2 k: mean, attention
+        double *latent;          // k
+        float *query;            // k + 1: scaled latent and 1
+        double *attend;          // k: query of the attention
+        double *match;           // k: key_w times it
+        double *weight;          // longest: attention
+        uint64_t key;            // of the noise that is there
+        bool drawn;
+    } g;
+};
+
+static inline const float *cold_row(const struct thaw_cold *c, int64_t row, int32_t *part) {
+    int32_t low = 0, high = c->nparts;
+    while (high - low > 1) {
+        const int32_t mid = low + (high - low) / 2;
+        if (c->first_row[mid] <= row)
+            low = mid;
+        else
+            high = mid;
+    }
+    *part = low;
+    return c->rows[low] + (row - c->first_row[low]) * c->columns;
+}
+
+// The name of a model's file of a part: "<prefix>items-00003-of-00064<ext>".
+enum { COLD_NAME = 256, COLD_PREFIX = 64 };
+int cold_file_open(struct thaw_npy *a, const char *dir, const char *name, enum thaw_npy_type type, int ndim,
+                   int64_t rows, int64_t cols, struct thaw_err *err);
+
+int cold_open_prior(struct thaw_cold *c, const struct thaw_cold_source *s, struct thaw_err *err);
+int cold_open_association(struct thaw_cold *c, const struct thaw_cold_source *s, struct thaw_err *err);
+int cold_open_generator(struct thaw_cold *c, const struct thaw_cold_source *s, struct thaw_err *err);
+int cold_part_file_open(struct thaw_npy *a, const struct thaw_cold *c, const char *dir, const char *prefix,
+                        int32_t part, const char *ext, enum thaw_npy_type type, int ndim, int64_t rows,
+                        int64_t cols, struct thaw_err *err);
+
+// Check who it is and fill w->item, w->strength, w->at, w->n.
+int cold_known(const struct thaw_cold *c, const struct thaw_newcomer *who, struct thaw_cold_work *w,
+               struct thaw_err *err);
+// Make w->scores. THAW_EMEM.
+int cold_scores(const struct thaw_cold *c, struct thaw_cold_work *w, struct thaw_err *err);
+static inline float cold_value(const struct thaw_newcomer *who, int64_t i) {
+    return who->feature_value ? who->feature_value[i] : 1;
+}
+
+// Does a model of so many profile columns look at the newcomer's i-th?
+static inline bool cold_sees(int32_t features, const struct thaw_newcomer *who, int64_t i) {
+    return who->feature[i] < (uint32_t)features;
+}
+
+// Solvers: w->a becomes the Cholesky factor of the system, w->b its solution. rhs_item: c_i of each known
+// item (explain needs it again).
+int cold_solve_fold_in(const struct thaw_cold *c, const Thaw__Known *known, struct thaw_cold_work *w,
+                       struct thaw_err *err);
+int cold_solve_prior(const struct thaw_cold *c, const struct thaw_newcomer *who, const Thaw__Known *known,
+                     struct thaw_cold_work *w, struct thaw_err *err);
+// The weight of known item i on the right side of the fold-in, and its opposite vector, d long, into z.
+double cold_fold_in_item(const struct thaw_cold *c, const Thaw__Known *known, const struct thaw_cold_work *w,
+                         int64_t i, double *z);
+
+// scores += or = (each item's row) . w->b, plus what an explicit model adds.
+void cold_sweep_factors(const struct thaw_cold *c, struct thaw_cold_work *w, float *scores);
+int cold_association_scores(const struct thaw_cold *c, const struct thaw_newcomer *who,
+                            struct thaw_cold_work *w, float *scores, struct thaw_err *err);
+// The set nearest to the number of known items. B_ij, 0 when it is not among the neighbours.
+const struct cold_set *cold_association_set(const struct thaw_cold *c, const struct thaw_cold_work *w);
+int cold_association_entry(const struct thaw_cold *c, const struct cold_set *set, int64_t i, int64_t j,
+                           double *value, struct thaw_err *err);
+// Entry of C; column 0 is the constant.
+double cold_association_profile(const struct thaw_cold *c, const struct cold_set *set, int64_t item,
+                                int64_t column);
+int cold_association_row(const struct thaw_cold *c, const struct cold_set *set, int64_t i,
+                         const uint32_t **index, const float **value, int64_t *n, struct thaw_err *err);
+
+// Where on the path from nothing known (0) to everything (1); scoring is at 1.
+void cold_generator_latent(const struct thaw_cold *c, const struct thaw_newcomer *who,
+                           struct thaw_cold_work *w, double path);
+// scores: probabilities; *z: their sum before scaling, *most: the largest logit.
+void cold_generator_sweep(const struct thaw_cold *c, struct thaw_cold_work *w, float *scores);
+int cold_generator_explain(const struct thaw_cold *c, const struct thaw_newcomer *who,
+                           struct thaw_cold_work *w, const int64_t *hit, int nhits, double *item_share,
+                           double *feature_share, double *constant, double *score, struct thaw_err *err);
+
+// The numbers that apply: `known`, the blend's, or *store filled with the default.
+const Thaw__Known *cold_numbers(const struct thaw_cold *c, int64_t n, const Thaw__Known *known,
+                                Thaw__Known *store);
+// Weights of P, E, G of the ensemble; 0 for those that are not there.
+void cold_weights(const struct thaw_cold *c, const Thaw__Known *known, double weight[3]);
+// Mean and what a score is multiplied by to have deviation 1 (0 where all are equal).
+void cold_moments(const float *x, int64_t n, double *mean, double *scale);
+int cold_one(const struct thaw_cold *c, enum thaw_cold_method m, const struct thaw_newcomer *who,
+             const Thaw__Known *known, struct thaw_cold_work *w, float *scores, struct thaw_err *err);
+
+#endif
