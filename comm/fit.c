@@ -161,8 +161,16 @@ done:
     return code;
 }
 
+// Virtual users are saved nowhere: they start anew each time, so that a resumed run ends with the same bytes.
+static void forget_made(struct thaw_fit *f) {
+    for (int64_t i = 0; f->in->made && i < f->in->rows[THAW_USERS]; i++)
+        if (f->in->made[i])
+            memset(f->rows[THAW_USERS] + i * f->columns, 0, (size_t)f->columns * sizeof(float));
+}
+
 int thaw_fit_iterate(struct thaw_fit *f, struct thaw_err *err) {
     f->cpu_s = 0;
+    forget_made(f);
     int code = half_sweep(f, THAW_USERS, err);
     if (!code) code = half_sweep(f, THAW_ITEMS, err);
     if (!code) code = measure(f, err);

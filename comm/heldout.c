@@ -47,6 +47,7 @@ static int set_reserve(struct thaw_heldout *h, int64_t nusers, int64_t ntruth, s
     const char *what = "held-out users";
     size_t users = (size_t)nusers, known = users * (size_t)h->max_known, truth = (size_t)ntruth;
     int code = thaw_grow(&h->key, &h->users_cap, users, sizeof *h->key, what, err);
+    if (code == THAW_OK) code = thaw_grow(&h->row, &h->row_cap, users, sizeof *h->row, what, err);
     if (code == THAW_OK) code = thaw_grow(&h->known, &h->known_cap, known, sizeof *h->known, what, err);
     if (code == THAW_OK)
         code = thaw_grow(&h->known_value, &h->known_value_cap, known, sizeof *h->known_value, what, err);
@@ -71,6 +72,7 @@ int thaw_heldout_add(struct thaw_heldout *h, uint64_t key, const int64_t *items,
     int code = set_reserve(h, h->nusers + 1, truth + n - h->max_known, err);
     if (code != THAW_OK) return code;
     h->key[h->nusers] = key;
+    h->row[h->nusers] = -1;
     int64_t at = h->nusers * h->max_known;
     for (int i = 0; i < h->max_known; i++, at++) {
         h->known[at] = items[order[i]];
@@ -114,6 +116,7 @@ int thaw_heldout_order(int64_t *order, const int64_t *times, int64_t n, uint64_t
 void thaw_heldout_free(struct thaw_heldout **h) {
     if (!*h) return;
     free((*h)->key);
+    free((*h)->row);
     free((*h)->known);
     free((*h)->known_value);
     free((*h)->truth_ptr);

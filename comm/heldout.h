@@ -44,6 +44,7 @@ struct thaw_heldout {
     int max_known;
     int64_t nusers;
     uint64_t *key;      // nusers: hash of the id
+    int64_t *row;       // nusers: global row; -1 in a set made by hand
     int64_t *known;     // nusers x max_known: item rows in the order in which they become known
     float *known_value; // nusers x max_known: strengths (thaw_strength) or ratings
     int64_t *truth_ptr; // nusers + 1
@@ -56,7 +57,7 @@ struct thaw_heldout {
     int64_t unknown;   // with a list: users of list_set that are not among them
     int64_t lacking; // with a list: users left out because they lack one of the first max_known items listed
                      // for them
-    size_t users_cap, known_cap, known_value_cap, truth_ptr_cap, truth_cap, truth_value_cap;
+    size_t users_cap, row_cap, known_cap, known_value_cap, truth_ptr_cap, truth_cap, truth_value_cap;
 };
 
 // Collective. Read the held-out users of the user parts this rank owns by `users`. verify: compare the

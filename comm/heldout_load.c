@@ -35,6 +35,7 @@ struct loader {
 struct waiting {
     const struct thaw_list_user *user;
     int64_t first, n; // in wait_items
+    int64_t row;
 };
 
 // The interactions of a row that count, into items, values and times; *n of them.
@@ -66,7 +67,7 @@ static bool of_set(const struct thaw_heldout_choice *choice, uint64_t key) {
     return thaw_heldout_validates(choice->als, key) == (choice->set == THAW_HELDOUT_VALIDATION);
 }
 
-static int keep_waiting(struct loader *l, const struct thaw_list_user *user, int64_t n,
+static int keep_waiting(struct loader *l, const struct thaw_list_user *user, int64_t n, int64_t global_row,
                         struct thaw_err *err) {
     int64_t first = l->nwait ? l->wait[l->nwait - 1].first + l->wait[l->nwait - 1].n : 0;
     size_t total = (size_t)(first + n);
@@ -80,12 +81,13 @@ static int keep_waiting(struct loader *l, const struct thaw_list_user *user, int
     if (code != THAW_OK) return code;
     memcpy(l->wait_items + first, l->items, (size_t)n * sizeof *l->items);
     memcpy(l->wait_values + first, l->values, (size_t)n * sizeof *l->values);
-    l->wait[l->nwait++] = (struct waiting){.user = user, .first = first, .n = n};
+    l->wait[l->nwait++] = (struct waiting){.user = user, .first = first, .n = n, .row = global_row};
     return THAW_OK;
 }
 
-// A row of the users: if held out, counted, or (add) taken into the set.
-static int take_row(struct loader *l, const struct thaw_shard *s, int64_t row, bool add,
+// A row of the users, of the part whose first global row is `first`: if held out, counted, or (add) taken
+// into the set.
+static int take_row(struct loader *l, const struct thaw_shard *s, int64_t first, int64_t row, bool add,
                     struct thaw_err *err) {
     const struct thaw_heldout_choice *choice = l->choice;
     const char *id = s->ids + row * s->id_width;
@@ -106,9 +108,11 @@ static int take_row(struct loader *l, const struct thaw_shard *s, int64_t row, b
     }
     l->eligible += !add;
     if (!add || (l->keep < 1 && thaw_heldout_sample(choice->als, key) >= l->keep)) return THAW_OK;
-    if (user) return keep_waiting(l, user, n, err);
+    if (user) return keep_waiting(l, user, n, first + row, err);
     code = thaw_heldout_order(l->order, choice->by_time ? l->times : NULL, n, choice->seed, key, err);
-    return code == THAW_OK ? thaw_heldout_add(l->set, key, l->items, l->values, n, l->order, err) : code;
+    if (code == THAW_OK) code = thaw_heldout_add(l->set, key, l->items, l->values, n, l->order, err);
+    if (code == THAW_OK) l->set->row[l->set->nusers - 1] = first + row;
+    return code;
 }
 
 static int scan(struct loader *l, const struct thaw_plan *users, bool verify, bool add,
@@ -119,7 +123,8 @@ static int scan(struct loader *l, const struct thaw_plan *users, bool verify, bo
         struct thaw_shard s;
         code = thaw_shard_open(&s, l->dataset, THAW_USERS, part, verify, err);
         if (code != THAW_OK) return code;
-        for (int64_t row = 0; code == THAW_OK && row < s.nrows; row++) code = take_row(l, &s, row, add, err);
+        for (int64_t row = 0; code == THAW_OK && row < s.nrows; row++)
+            code = take_row(l, &s, users->first_row[part], row, add, err);
         thaw_shard_close(&s);
     }
     return code;
@@ -174,11 +179,13 @@ static int match_waiting(struct loader *l, int64_t begin, int64_t end, const cha
         const struct waiting *w = &l->wait[i];
         code = thaw_grow(&l->order, &l->order_cap, (size_t)w->n, sizeof *l->order, "a history", err);
         if (code != THAW_OK) break;
-        if (find_known(l, w, ids, width, l->order))
+        if (find_known(l, w, ids, width, l->order)) {
             code = thaw_heldout_add(l->set, w->user->key, l->wait_items + w->first, l->wait_values + w->first,
                                     w->n, l->order, err);
-        else
+            if (code == THAW_OK) l->set->row[l->set->nusers - 1] = w->row;
+        } else {
             l->set->lacking++;
+        }
         ids += (size_t)w->n * width;
     }
     return code;

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "comm/pull.h"
+#include "comm/virtual_add.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -74,6 +75,11 @@ struct loader {
     size_t flag_cap;
     int64_t chunk, rounds; // rounds that all ranks still have to go through
     bool broken;           // an exchange failed, on all ranks alike
+    struct thaw_virtual_add virtual;
+    int64_t *has; // items of a row, counted or not
+    size_t has_cap;
+    bool mapped;         // opposite rows are users, and virtual ones stand between them
+    int32_t mapped_part; // a hint
 };
 
 static int32_t first_part(const struct loader *l, enum thaw_side side) {
@@ -82,6 +88,12 @@ static int32_t first_part(const struct loader *l, enum thaw_side side) {
 
 static int32_t end_part(const struct loader *l, enum thaw_side side) {
     return l->in->plan[side].first_part[thaw_comm_rank(l->c) + 1];
+}
+
+static int64_t opposite_row(struct loader *l, const struct thaw_shard *s, int64_t at) {
+    const int64_t row = thaw_shard_index(s, at);
+    if (!l->mapped) return row;
+    return thaw_virtual_user_row(&l->in->plan[THAW_USERS], &l->in->real, row, &l->mapped_part);
 }
 
 // Copies what counts of a row into index and value; *kept of them. flags: of the row's interactions, or NULL.
@@ -94,15 +106,37 @@ static int row_read(struct loader *l, const struct thaw_shard *s, int64_t row, c
     for (int64_t i = 0; !code && i < n; i++) {
         const float r = thaw_strength(l->als, s->values[begin + i]);
         if ((flags && flags[i]) || !thaw_strength_counts(l->als, r)) continue;
-        l->index[m] = thaw_shard_index(s, begin + i);
+        l->index[m] = opposite_row(l, s, begin + i);
         l->value[m++] = r;
     }
     *kept = m;
     return code;
 }
 
-static int user_row(struct loader *l, const struct thaw_shard *s, int64_t row, int64_t at, int32_t part,
-                    struct thaw_err *err) {
+// Row `at` of this rank's users, as it stands in index and value.
+static int add_user(struct loader *l, int64_t n, int64_t at, int32_t part, struct thaw_err *err) {
+    for (int64_t i = 0; i < n; i++) l->part_sum[part] += l->value[i];
+    l->in->degree[THAW_USERS][at] = n;
+    return thaw_csr_add(&l->rows[THAW_USERS], l->index, l->value, n, err);
+}
+
+// Virtual interactions (row `row` of v) of a user whose real ones are row `row` of s; NULL: has none.
+static int add_virtual(struct loader *l, const struct thaw_shard *s, const struct thaw_virtual_rows *v,
+                       int64_t row, int64_t at, int64_t *n, struct thaw_err *err) {
+    struct thaw_virtual_row to = {&l->index, &l->value, &l->index_cap, &l->value_cap, *n};
+    const int64_t begin = s ? s->indptr[row] : 0, nhas = s ? s->indptr[row + 1] - begin : 0;
+    int code = thaw_grow(&l->has, &l->has_cap, (size_t)nhas, sizeof *l->has, "a row", err);
+    for (int64_t i = 0; !code && i < nhas; i++) l->has[i] = thaw_shard_index(s, begin + i);
+    if (!code)
+        code = thaw_virtual_add_user(&l->virtual, v, row, l->has, nhas, l->in->first_row[THAW_USERS] + at,
+                                     &to, err);
+    if (!code) *n = to.n;
+    return code;
+}
+
+// v: NULL without virtual interactions.
+static int user_row(struct loader *l, const struct thaw_shard *s, const struct thaw_virtual_rows *v,
+                    int64_t row, int64_t at, int32_t part, struct thaw_err *err) {
     struct thaw_interactions *in = l->in;
     int64_t n;
     int code = row_read(l, s, row, NULL, &n, err);
@@ -114,10 +148,9 @@ static int user_row(struct loader *l, const struct thaw_shard *s, int64_t row, i
         n = 0;
     } else {
         in->left_out += s->indptr[row + 1] - s->indptr[row] - n;
+        if (v && (code = add_virtual(l, s, v, row, at, &n, err))) return code;
     }
-    for (int64_t i = 0; i < n; i++) l->part_sum[part] += l->value[i];
-    in->degree[THAW_USERS][at] = n;
-    return thaw_csr_add(&l->rows[THAW_USERS], l->index, l->value, n, err);
+    return add_user(l, n, at, part, err);
 }
 
 static int open_part(const struct loader *l, struct thaw_shard *s, enum thaw_side side, int32_t part,
@@ -132,16 +165,43 @@ static int open_part(const struct loader *l, struct thaw_shard *s, enum thaw_sid
     return code;
 }
 
+static int real_users(struct loader *l, int32_t p, int64_t *at, struct thaw_err *err) {
+    struct thaw_virtual_part v = {0};
+    struct thaw_shard s;
+    int code = open_part(l, &s, THAW_USERS, p, err);
+    if (code) return code;
+    if (l->virtual.wish.files)
+        code = thaw_virtual_part_open(&v, l->virtual.wish.files, THAW_VIRTUAL_USERS, p, err);
+    for (int64_t row = 0; !code && row < s.nrows; row++)
+        code = user_row(l, &s, v.npz ? &v.rows : NULL, row, (*at)++, p - first_part(l, THAW_USERS), err);
+    thaw_virtual_part_close(&v);
+    thaw_shard_close(&s);
+    return code;
+}
+
+static int virtual_users(struct loader *l, int32_t p, int64_t *at, struct thaw_err *err) {
+    struct thaw_virtual_part v;
+    int code = thaw_virtual_part_open(&v, l->virtual.wish.files, THAW_VIRTUAL_EXTRA, p, err);
+    if (code) return code;
+    for (int64_t row = 0; !code && row < v.rows.nrows; row++, ++*at) {
+        int64_t n = 0;
+        l->in->made[*at] = 1;
+        l->in->extra++;
+        code = add_virtual(l, NULL, &v.rows, row, *at, &n, err);
+        if (!code) code = add_user(l, n, *at, p - first_part(l, THAW_USERS), err);
+    }
+    thaw_virtual_part_close(&v);
+    return code;
+}
+
 static int load_users(struct loader *l, struct thaw_err *err) {
     int64_t at = 0;
     int code = THAW_OK;
     for (int32_t p = first_part(l, THAW_USERS); !code && p < end_part(l, THAW_USERS); p++) {
-        struct thaw_shard s;
-        if ((code = open_part(l, &s, THAW_USERS, p, err))) break;
-        for (int64_t row = 0; !code && row < s.nrows; row++)
-            code = user_row(l, &s, row, at++, p - first_part(l, THAW_USERS), err);
-        thaw_shard_close(&s);
+        code = real_users(l, p, &at, err);
+        if (!code && l->in->made) code = virtual_users(l, p, &at, err);
     }
+    l->in->virtual = l->virtual.npairs;
     return code;
 }
 
@@ -161,7 +221,7 @@ static int flags_begin(struct loader *l, struct thaw_err *err) {
 // Collective in each round: flags of n interactions of s from `at`; s NULL when this rank has no more to ask.
 static int flags_round(struct loader *l, const struct thaw_shard *s, int64_t at, int64_t n,
                        struct thaw_err *err) {
-    for (int64_t i = 0; i < n; i++) l->wanted[i] = thaw_shard_index(s, at + i);
+    for (int64_t i = 0; i < n; i++) l->wanted[i] = opposite_row(l, s, at + i);
     l->rounds--;
     const int code = thaw_pull(l->c, l->in->plan[THAW_USERS].rank_row, l->in->held_out, 1, l->wanted, n,
                                n ? l->flag + at : NULL, l->budget, NULL, err);
@@ -182,6 +242,12 @@ static int item_rows(struct loader *l, const struct thaw_shard *s, int64_t *at, 
     for (int64_t row = 0; !code && row < s->nrows; row++) {
         int64_t n;
         if ((code = row_read(l, s, row, held ? l->flag + s->indptr[row] : NULL, &n, err))) break;
+        if (l->virtual.wish.files) {
+            struct thaw_virtual_row to = {&l->index, &l->value, &l->index_cap, &l->value_cap, n};
+            if ((code = thaw_virtual_add_item(&l->virtual, l->in->first_row[THAW_ITEMS] + *at, &to, err)))
+                break;
+            n = to.n;
+        }
         l->in->degree[THAW_ITEMS][(*at)++] = n;
         code = thaw_csr_add(&l->rows[THAW_ITEMS], l->index, l->value, n, err);
     }
@@ -209,7 +275,9 @@ static int load_items(struct loader *l, struct thaw_err *err) {
 static int allocate(struct loader *l, struct thaw_err *err) {
     struct thaw_interactions *in = l->in;
     const int rank = thaw_comm_rank(l->c);
+    const struct thaw_virtual_wish *wish = &l->virtual.wish;
     int code = thaw_dataset_plan(in->plan, l->d, thaw_comm_size(l->c), l->als->factors, err);
+    if (!code) code = thaw_virtual_plan(&in->plan[THAW_USERS], &in->real, l->d, wish, l->als->factors, err);
     for (int side = 0; !code && side < 2; side++) {
         const struct thaw_plan *plan = &in->plan[side];
         in->first_row[side] = plan->rank_row[rank];
@@ -217,6 +285,8 @@ static int allocate(struct loader *l, struct thaw_err *err) {
         code = thaw_alloc(&in->degree[side], (size_t)in->rows[side], sizeof(int64_t), "degrees", err);
     }
     if (!code) code = thaw_alloc(&in->held_out, (size_t)in->rows[THAW_USERS], 1, "held-out flags", err);
+    if (!code && wish->files && wish->extra && thaw_virtual_has_extra(wish->files))
+        code = thaw_alloc(&in->made, (size_t)in->rows[THAW_USERS], 1, "flags of virtual users", err);
     if (!code) code = thaw_csr_new(&l->held, 0, 0, err);
     if (!code)
         code = thaw_alloc(&l->part_sum, (size_t)(end_part(l, THAW_USERS) - first_part(l, THAW_USERS)),
@@ -233,12 +303,15 @@ static int make_room(struct loader *l, enum thaw_side side, struct thaw_err *err
 
 static int totals(struct loader *l, struct thaw_err *err) {
     struct thaw_interactions *in = l->in;
-    int64_t sums[4] = {l->nnz[THAW_USERS], l->nnz[THAW_ITEMS], in->nheld, in->left_out};
+    int64_t sums[6] = {l->nnz[THAW_USERS], l->nnz[THAW_ITEMS], in->nheld,
+                       in->left_out,       in->virtual,        in->extra};
     double sum;
-    thaw_comm_sum_i64(l->c, sums, 4);
+    thaw_comm_sum_i64(l->c, sums, 6);
     in->nnz = sums[0];
     in->held_users = sums[2];
     in->left_out = sums[3];
+    in->virtual = sums[4];
+    in->extra = sums[5];
     if (sums[0] != sums[1])
         return thaw_fail(err, THAW_EDATA,
                          "%s: users have %" PRId64 " training interactions but items have %" PRId64
@@ -275,32 +348,62 @@ static int make_held(struct loader *l, const struct thaw_als_config *config,
     return thaw_half_new(&l->in->held, l->c, &exact, &l->held, &l->in->plan[THAW_ITEMS], &alone, err);
 }
 
-int thaw_interactions_load(struct thaw_interactions *in, struct thaw_comm *c, const struct thaw_dataset *d,
-                           const Thaw__Als *als, const struct thaw_als_config *config,
-                           const struct thaw_half_options *o, struct thaw_err *err) {
+static int check_wish(const struct thaw_virtual_wish *v, const Thaw__Als *als, struct thaw_err *err) {
+    if (!v->files) return THAW_OK;
+    if (als->model == THAW__ALS__MODEL__EXPLICIT)
+        return thaw_fail(err, THAW_EUSAGE,
+                         "virtual interactions have no ratings: they are for implicit models");
+    if (!(v->weight > 0) || !isfinite(v->weight))
+        return thaw_fail(err, THAW_EBUG, "virtual interactions of weight %g", v->weight);
+    return THAW_OK;
+}
+
+// Collective. What counts of both sides, as training solves it.
+static int load_sides(struct loader *l, const struct thaw_als_config *config,
+                      const struct thaw_half_options *o, struct thaw_err *err) {
+    int code = allocate(l, err);
+    if (!code) code = make_room(l, THAW_USERS, err);
+    if (!code) code = load_users(l, err);
+    if ((code = thaw_comm_agree(l->c, code, err))) return code;
+    if ((code = make_half(l, THAW_USERS, config, o, err))) return code;
+    if (l->virtual.wish.files)
+        code = thaw_virtual_add_exchange(&l->virtual, l->c, &l->in->plan[THAW_ITEMS], l->budget, err);
+    if (code) return code;
+    l->mapped = l->in->made != NULL;
+    code = thaw_comm_agree(l->c, make_room(l, THAW_ITEMS, err), err);
+    if (!code) code = load_items(l, err);
+    if ((code = thaw_comm_agree(l->c, code, err))) return code;
+    return make_half(l, THAW_ITEMS, config, o, err);
+}
+
+int thaw_interactions_load_with(struct thaw_interactions *in, struct thaw_comm *c,
+                                const struct thaw_dataset *d, const Thaw__Als *als,
+                                const struct thaw_als_config *config, const struct thaw_half_options *o,
+                                const struct thaw_virtual_wish *v, struct thaw_err *err) {
     *in = (struct thaw_interactions){0};
     struct loader l = {.in = in, .c = c, .d = d, .als = als, .budget = o->exchange_bytes / 2};
-    int code = allocate(&l, err);
-    if (!code) code = make_room(&l, THAW_USERS, err);
-    if (!code) code = load_users(&l, err);
-    if ((code = thaw_comm_agree(c, code, err)) || (code = make_half(&l, THAW_USERS, config, o, err)))
-        goto done;
-    code = thaw_comm_agree(c, make_room(&l, THAW_ITEMS, err), err);
-    if (!code) code = load_items(&l, err);
-    if ((code = thaw_comm_agree(c, code, err)) || (code = make_half(&l, THAW_ITEMS, config, o, err)))
-        goto done;
-    code = totals(&l, err);
+    if (v) l.virtual.wish = *v;
+    int code = check_wish(&l.virtual.wish, als, err);
+    if (!code) code = load_sides(&l, config, o, err);
+    if (!code) code = totals(&l, err);
     if (!code) code = make_held(&l, config, o, err);
-done:
     free(l.index);
     free(l.value);
+    free(l.has);
     free(l.part_sum);
     free(l.wanted);
     free(l.flag);
+    free(l.virtual.pair);
     for (int side = 0; side < 2; side++) thaw_csr_clear(&l.rows[side]);
     thaw_csr_clear(&l.held);
     if (code) thaw_interactions_clear(in);
     return code;
+}
+
+int thaw_interactions_load(struct thaw_interactions *in, struct thaw_comm *c, const struct thaw_dataset *d,
+                           const Thaw__Als *als, const struct thaw_als_config *config,
+                           const struct thaw_half_options *o, struct thaw_err *err) {
+    return thaw_interactions_load_with(in, c, d, als, config, o, NULL, err);
 }
 
 void thaw_interactions_clear(struct thaw_interactions *in) {
@@ -309,7 +412,9 @@ void thaw_interactions_clear(struct thaw_interactions *in) {
         thaw_half_free(&in->half[side]);
         free(in->degree[side]);
     }
+    if (in->real.first_row) thaw_plan_clear(&in->real);
     thaw_half_free(&in->held);
+    free(in->made);
     free(in->held_out);
     *in = (struct thaw_interactions){0};
 }

@@ -9,6 +9,7 @@
 
 #include "als/als.h"
 #include "comm/half.h"
+#include "comm/virtual.h"
 #include "comm/world.h"
 #include "partition/plan.h"
 #include "partition/shard.h"
@@ -43,8 +44,17 @@ struct thaw_als_config thaw_als_config_of(const Thaw__Als *als, enum thaw_als_so
 int thaw_dataset_plan(struct thaw_plan plan[2], const struct thaw_dataset *d, int nranks, int k,
                       struct thaw_err *err);
 
+// Virtual interactions that join the real ones of users who are not held out.
+struct thaw_virtual_wish {
+    const struct thaw_virtual *files;
+    double weight; // above 0: an interaction's strength is this times its weight
+    bool extra;    // whole virtual users too: they follow the real ones of their parts
+};
+
 struct thaw_interactions {
-    struct thaw_plan plan[2];
+    struct thaw_plan plan[2];      // with virtual users
+    struct thaw_plan real;         // of the users alone that the dataset has; each rank the same parts
+    uint8_t *made;                 // rows[THAW_USERS]: 1 for virtual users; NULL: there are none
     int64_t first_row[2], rows[2]; // this rank's rows of each side
     struct thaw_half *half[2];     // training interactions by rows; held-out users have none
     int64_t *degree[2];            // training interactions of each row of this rank
@@ -55,6 +65,8 @@ struct thaw_interactions {
     int64_t nnz;        // training interactions
     int64_t held_users; // held-out users
     int64_t left_out;   // interactions without strength
+    int64_t virtual;    // virtual interactions, part of nnz
+    int64_t extra;      // virtual users
     double mean;        // mean strength or rating of the training interactions
 };
 // Collective. Read and verify this rank's parts of both sides. config, o: as for thaw_half_new; held-out
@@ -63,6 +75,15 @@ struct thaw_interactions {
 int thaw_interactions_load(struct thaw_interactions *in, struct thaw_comm *c, const struct thaw_dataset *d,
                            const Thaw__Als *als, const struct thaw_als_config *config,
                            const struct thaw_half_options *o, struct thaw_err *err);
+// The same with virtual interactions (v NULL: without). Refused for the explicit model: THAW_EUSAGE.
+int thaw_interactions_load_with(struct thaw_interactions *in, struct thaw_comm *c,
+                                const struct thaw_dataset *d, const Thaw__Als *als,
+                                const struct thaw_als_config *config, const struct thaw_half_options *o,
+                                const struct thaw_virtual_wish *v, struct thaw_err *err);
+// Local. Rows of this rank's users, `columns` each, without the virtual ones: from all rows, and back
+// (virtual users get zeros).
+void thaw_interactions_pack(const struct thaw_interactions *in, int columns, const float *all, float *real);
+void thaw_interactions_unpack(const struct thaw_interactions *in, int columns, const float *real, float *all);
 // The config that held-out users are folded in with.
 struct thaw_als_config thaw_fold_in_config(const struct thaw_als_config *config);
 void thaw_interactions_clear(struct thaw_interactions *in);

@@ -38,7 +38,7 @@ static int load_saved(struct thaw_training *t, int best, struct thaw_err *err) {
     int code = thaw_model_open_version(&m, t->c, t->o->out, best, true, &own);
     if (!code) code = check(t, m, best, &own); // the same on all ranks
     for (int side = 0; !code && side < 2; side++)
-        code = thaw_model_load(m, t->c, (enum thaw_side)side, &t->in.plan[side], t->best.rows[side], &own);
+        code = thaw_training_load(t, m, (enum thaw_side)side, t->best.rows[side], &own);
     thaw_model_close(&m);
     if (!code) {
         t->best.iteration = t->best.saved = best;

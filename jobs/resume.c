@@ -44,6 +44,14 @@ static void put_holdout(struct settings *s, const Thaw__Als *a) {
     put_text(s, "holdout-list", text);
 }
 
+static void put_virtual(struct settings *s, const Thaw__Als *a) {
+    char text[SETTING_TEXT];
+    put_real(s, "virtual-weight", a->virtual_weight);
+    snprintf(text, sizeof text, "%s (digest %016" PRIx64 ")",
+             a->virtual_users ? "with users" : "interactions", a->virtual_digest);
+    put_text(s, "virtual", a->virtual_weight > 0 ? text : "none");
+}
+
 static void settings_of(struct settings *s, const Thaw__Model *m) {
     static const char *const models[] = {"implicit hu", "implicit rendle", "explicit"};
     static const char *const strengths[] = {"raw", "log", "binary"};
@@ -62,6 +70,7 @@ static void settings_of(struct settings *s, const Thaw__Model *m) {
     }
     put_real(s, "seed", (double)a->seed);
     put_holdout(s, a);
+    put_virtual(s, a);
     put_text(s, "solver", solver);
     put_text(s, "gather", option(m->run, "gather"));
     if (strcmp(solver, "cholesky") != 0) {

@@ -17,9 +17,29 @@ enum { QUALITY_USERS = 2000, UNOBSERVED_SHARE = 5 };
 
 // ---- What to train ----
 
+// Local. Weight 0 is as good as none.
+static int open_virtual(struct thaw_training *t, struct thaw_err *err) {
+    const int code = thaw_virtual_open(&t->virtual, t->o->virtual, t->dataset, err);
+    if (code) return code;
+    if (t->o->virtual_users && !thaw_virtual_has_extra(t->virtual))
+        return thaw_fail(err, THAW_EDATA,
+                         "%s holds no virtual users: run 'thaw augment' with --virtual-users, or leave "
+                         "--virtual-users out",
+                         t->o->virtual);
+    if (t->o->virtual_weight > 0) {
+        t->als.virtual_weight = t->o->virtual_weight;
+        t->als.virtual_digest = t->virtual->digest;
+        t->als.virtual_users = t->o->virtual_users;
+    } else {
+        thaw_virtual_close(&t->virtual);
+    }
+    return THAW_OK;
+}
+
 static int open_inputs(struct thaw_training *t, struct thaw_err *err) {
     int code = thaw_train_describe(t, err);
     if (!code) code = thaw_dataset_open(&t->dataset, t->o->data, err);
+    if (!code && t->o->virtual) code = open_virtual(t, err);
     if ((code = thaw_comm_agree(t->c, code, err))) return code;
     code = thaw_comm_same(t->c, &t->dataset->digest, sizeof t->dataset->digest, "the dataset", err);
     if (!code)
@@ -139,8 +159,7 @@ static int load_watched(struct thaw_training *t, struct thaw_err *err) {
                                                .by_time = t->dataset->manifest->has_time,
                                                .seed = t->als.holdout_seed};
     if (!o->quality_every && !o->patience) return THAW_OK;
-    const int code =
-        thaw_heldout_load(&t->watched, t->c, t->dataset, &t->in.plan[THAW_USERS], &choice, false, err);
+    const int code = thaw_heldout_load(&t->watched, t->c, t->dataset, &t->in.real, &choice, false, err);
     if (!code && t->watched->total == 0)
         return thaw_fail(err, THAW_EDATA,
                          "no held-out user has more than --quality-known %" PRId64
@@ -166,10 +185,26 @@ static void choose_weights(struct thaw_training *t) {
     t->config.unobserved = t->als.unobserved_weight;
 }
 
+int thaw_training_load(const struct thaw_training *t, const struct thaw_model *m, enum thaw_side side,
+                       float *rows, struct thaw_err *err) {
+    float *real = NULL; // users without virtual ones
+    if (side == THAW_ITEMS || !t->in.made)
+        return thaw_model_load(m, t->c, side, &t->in.plan[side], rows, err);
+    int code = thaw_alloc(&real, thaw_training_real_users(t) * (size_t)t->fit->columns, sizeof *real,
+                          "user factors", err);
+    if ((code = thaw_comm_agree(t->c, code, err))) return code;
+    code = thaw_model_load(m, t->c, side, &t->in.real, real, err);
+    if (!code) thaw_interactions_unpack(&t->in, t->fit->columns, real, rows);
+    free(real);
+    return code;
+}
+
 static int load(struct thaw_training *t, struct thaw_err *err) {
     const struct thaw_half_options exchange = {.exchange = (enum thaw_exchange_mode)t->o->exchange,
                                                .exchange_bytes = t->o->exchange_bytes};
-    int code = thaw_interactions_load(&t->in, t->c, t->dataset, &t->als, &t->config, &exchange, err);
+    const struct thaw_virtual_wish wish = {t->virtual, t->o->virtual_weight, t->o->virtual_users};
+    int code =
+        thaw_interactions_load_with(&t->in, t->c, t->dataset, &t->als, &t->config, &exchange, &wish, err);
     if (code) return code;
     if (t->in.nnz == 0)
         return thaw_fail(err, THAW_EDATA, "%s: no interaction is left to train on", t->o->data);
@@ -179,8 +214,7 @@ static int load(struct thaw_training *t, struct thaw_err *err) {
     code = thaw_train_print_loaded(t, err);
     if (!code) code = thaw_fit_new(&t->fit, t->c, &t->config, &t->in, t->als.seed, err);
     for (int side = 0; !code && t->old && side < 2; side++)
-        code =
-            thaw_model_load(t->old, t->c, (enum thaw_side)side, &t->in.plan[side], t->fit->rows[side], err);
+        code = thaw_training_load(t, t->old, (enum thaw_side)side, t->fit->rows[side], err);
     if (!code) code = thaw_fit_begin(t->fit, err);
     if (!code) code = load_watched(t, err);
     return code ? code : thaw_best_begin(t, err);
@@ -190,9 +224,20 @@ static int load(struct thaw_training *t, struct thaw_err *err) {
 
 static int write_version(struct thaw_training *t, int number, int before, float *const rows[2],
                          struct thaw_err *err) {
-    const float *const from[2] = {rows[0], rows[1]};
+    const struct thaw_plan plan[2] = {t->in.real, t->in.plan[THAW_ITEMS]};
+    const float *from[2] = {rows[0], rows[1]};
+    float *packed = NULL; // the users' without virtual ones
     t->run->seconds = thaw_time_s() - t->began;
-    return thaw_model_save(t->c, t->o->out, number, before, &t->model, t->in.plan, from, err);
+    if (t->in.made) {
+        int code = thaw_alloc(&packed, thaw_training_real_users(t) * (size_t)t->fit->columns, sizeof *packed,
+                              "user factors to save", err);
+        if ((code = thaw_comm_agree(t->c, code, err))) return code;
+        thaw_interactions_pack(&t->in, t->fit->columns, rows[THAW_USERS], packed);
+        from[THAW_USERS] = packed;
+    }
+    const int code = thaw_model_save(t->c, t->o->out, number, before, &t->model, plan, from, err);
+    free(packed);
+    return code;
 }
 
 // The best iteration as a version of its own, with the record up to it.
@@ -286,6 +331,7 @@ static void training_clear(struct thaw_training *t) {
     thaw_fit_free(&t->fit);
     thaw_interactions_clear(&t->in);
     thaw_model_close(&t->old);
+    thaw_virtual_close(&t->virtual);
     thaw_dataset_close(&t->dataset);
     if (t->run) thaw__run__free_unpacked(t->run, NULL);
     free(t->model.iterations);

@@ -75,6 +75,20 @@ static const struct thaw_opt options_table[] = {
      .offset = offsetof(struct thaw_train_options, holdout_list),
      .arg = "FILE",
      .help = "Leave out the users listed in FILE as well: the first word of each line."},
+    {.name = "virtual",
+     .kind = THAW_OPT_TEXT,
+     .offset = offsetof(struct thaw_train_options, virtual),
+     .arg = "DIR",
+     .help =
+         "Virtual interactions that 'thaw augment' wrote (its folder 'virtual') take part as well, where the "
+         "user does not really have them (implicit). Held-out users get none."},
+    OPTION(REAL, "virtual-weight", virtual_weight, "W", "0.1", 0, 1e6,
+           "Strength of a virtual interaction of weight 1. 0: they take no part, and the model is the same "
+           "bytes as without --virtual."),
+    {.name = "virtual-users",
+     .kind = THAW_OPT_FLAG,
+     .offset = offsetof(struct thaw_train_options, virtual_users),
+     .help = "Train on the whole virtual users in --virtual as well. The model does not keep them."},
     OPTION(REAL, "tolerance", tolerance, "T", "0", 0, 1,
            "Stop when the objective falls by less than this fraction in an iteration. 0: never."),
     OPTION(INT, "quality-every", quality_every, "N", "0", 0, 100000,
@@ -179,6 +193,11 @@ int thaw_train_describe(struct thaw_training *t, struct thaw_err *err) {
     }
     t->config = thaw_als_config_of(a, THAW_ALS_CHOLESKY, THAW_ALS_F32, (int)o->cg_steps, o->cg_tolerance);
     int code = thaw_als_check(&t->config, err);
+    if (!code && o->virtual && !implicit)
+        code = thaw_fail(err, THAW_EUSAGE,
+                         "--virtual is for implicit models: virtual interactions have no ratings");
+    if (!code && o->virtual_users && !o->virtual)
+        code = thaw_fail(err, THAW_EUSAGE, "--virtual-users needs --virtual");
     if (!code && o->holdout_list)
         code = thaw_holdout_list_read(o->holdout_list, &a->holdout_ids, &a->n_holdout_ids, err);
     if (!code && (o->patience || o->quality_every) && !thaw_has_held_out(a))

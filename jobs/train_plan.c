@@ -176,6 +176,10 @@ static void print_left_out(const struct thaw_training *t) {
         thaw_log_warn(t->ctx->log, "%s of the %s users in %s are in the dataset",
                       thaw_human_count(a, t->in.held_users),
                       thaw_human_count(b, (int64_t)t->als.n_holdout_ids), t->o->holdout_list);
+    if (t->virtual)
+        thaw_log_note(t->ctx->log, "virtual: %s interactions of weight up to %g, %s whole users",
+                      thaw_human_count(a, t->in.virtual), t->als.virtual_weight,
+                      thaw_human_count(b, t->in.extra));
     if (t->in.left_out)
         thaw_log_warn(t->ctx->log, "%s interactions have no strength above 0 and are left out",
                       thaw_human_count(a, t->in.left_out));

@@ -6,17 +6,19 @@
 #include "comm/heldout.h"
 #include "comm/model.h"
 #include "comm/spread.h"
+#include "comm/virtual.h"
 #include "jobs/job.h"
 
 enum { THAW_QUALITY_CUTOFF = 20, THAW_TRAIN_MEASURES = 9 };
 
 struct thaw_train_options {
-    const char *data, *out, *holdout_list;
+    const char *data, *out, *holdout_list, *virtual;
     int model, weighting, strength, biases, solver, gather, exchange;
     int64_t factors, iterations, cg_steps, seed, holdout_seed, patience, quality_every, quality_known;
     int64_t checkpoint_every, exchange_bytes;
     double alpha, unobserved, regularization, exponent, cg_tolerance, holdout, tolerance, checkpoint_minutes;
-    bool force;
+    double virtual_weight;
+    bool force, virtual_users;
     struct thaw_job_common common;
 };
 
@@ -27,7 +29,8 @@ struct thaw_training {
     struct thaw_als_config config;
     char why_solver[128]; // of --solver auto
     struct thaw_dataset *dataset;
-    struct thaw_model *old; // what training goes on from
+    struct thaw_virtual *virtual; // NULL: without
+    struct thaw_model *old;       // what training goes on from
     struct thaw_interactions in;
     struct thaw_fit *fit;
     struct thaw_heldout *watched; // NULL: quality is not measured
@@ -59,6 +62,15 @@ static inline int thaw_train_done(const struct thaw_training *t) {
 static inline int thaw_train_kept(const struct thaw_training *t) {
     return t->model.kept ? t->model.kept : thaw_train_done(t);
 }
+
+// This rank's users that the dataset has.
+static inline size_t thaw_training_real_users(const struct thaw_training *t) {
+    const int rank = thaw_comm_rank(t->c);
+    return (size_t)(t->in.real.rank_row[rank + 1] - t->in.real.rank_row[rank]);
+}
+// Collective. A side's rows of m into rows, which have places for virtual users too; those get zeros.
+int thaw_training_load(const struct thaw_training *t, const struct thaw_model *m, enum thaw_side side,
+                       float *rows, struct thaw_err *err);
 
 // Local. The options as a model's description (als, config). THAW_EUSAGE, and what the list of held-out users
 // can fail with.

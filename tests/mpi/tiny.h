@@ -25,19 +25,24 @@ static inline const char *tiny_id(char id[TINY_WIDTH], enum thaw_side side, int6
     return id;
 }
 
+// What a test may ask to be written instead: users who follow the others in the last part, other values.
+static int64_t tiny_users = TINY_USERS;
+static float (*tiny_pair)(int64_t user, int64_t item) = tiny_value;
+
 // First row of a part: uneven, the third part empty.
 static inline int64_t tiny_first(enum thaw_side side, int32_t part) {
     const int64_t rows = side == THAW_USERS ? TINY_USERS : TINY_ITEMS;
-    const int64_t first[TINY_PARTS + 1] = {0, rows / 3, rows / 2, rows / 2, 2 * rows / 3, 3 * rows / 4, rows};
+    const int64_t end = side == THAW_USERS ? tiny_users : rows;
+    const int64_t first[TINY_PARTS + 1] = {0, rows / 3, rows / 2, rows / 2, 2 * rows / 3, 3 * rows / 4, end};
     return first[part];
 }
 
 static inline int tiny_write_part(const char *dir, enum thaw_side side, int32_t part, Thaw__Dataset *m) {
-    static int64_t indptr[TINY_ITEMS + 1], indices[TINY_USERS * TINY_ITEMS];
-    static float values[TINY_USERS * TINY_ITEMS];
+    static int64_t indptr[TINY_ITEMS + 1], indices[2 * TINY_USERS * TINY_ITEMS];
+    static float values[2 * TINY_USERS * TINY_ITEMS];
     static char ids[TINY_ITEMS * TINY_WIDTH], name[2 * TINY_PARTS][THAW_PART_FILE];
     const int64_t first = tiny_first(side, part), rows = tiny_first(side, part + 1) - first;
-    const int64_t others = side == THAW_USERS ? TINY_ITEMS : TINY_USERS;
+    const int64_t others = side == THAW_USERS ? TINY_ITEMS : tiny_users;
     Thaw__Side *s = side == THAW_USERS ? m->users : m->items;
     Thaw__File *f = m->files[(int)side * TINY_PARTS + part];
     struct thaw_file_info info = {0};
@@ -48,7 +53,7 @@ static inline int tiny_write_part(const char *dir, enum thaw_side side, int32_t 
         indptr[row] = n;
         for (int64_t other = 0; other < others; other++) {
             const float v =
-                side == THAW_USERS ? tiny_value(first + row, other) : tiny_value(other, first + row);
+                side == THAW_USERS ? tiny_pair(first + row, other) : tiny_pair(other, first + row);
             if (v == 0) continue;
             indices[n] = other;
             values[n++] = v;

@@ -1,0 +1,431 @@
+// gan_train.c: steps of the generator's training.
+#include "comm/gan_train.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "comm/handle.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BUCKETS = 4, CRITIC_BUCKETS = 3 };
+#define COLLAPSED 1e-6 // variance of latents of different users, where real ones have 1
+
+// ---- Begin and end ----
+
+static int net_new(struct thaw_gan_net *net, size_t n, bool averaged, struct thaw_err *err) {
+    float **const array[] = {&net->p, &net->m, &net->v, &net->gradient, &net->averaged};
+    int code = THAW_OK;
+    net->n = n;
+    for (int i = 0; !code && i < (averaged ? 5 : 4); i++)
+        code = thaw_alloc(array[i], n, sizeof(float), "the networks", err);
+    return code;
+}
+
+static void net_free(struct thaw_gan_net *net) {
+    free(net->p);
+    free(net->m);
+    free(net->v);
+    free(net->averaged);
+    free(net->gradient);
+}
+
+static int sums_new(struct thaw_gan *g, int nthreads, struct thaw_err *err) {
+    const struct thaw_gan_layout *l = &g->layout, *d = &g->critic_layout;
+    const size_t begin[BUCKETS + 1] = {0, l->first_w, l->second_w, l->last_w, l->n};
+    const size_t critic[CRITIC_BUCKETS + 1] = {0, d->second_w, d->last_w, d->n};
+    const size_t bk = (size_t)g->config.batch * (size_t)g->config.shape.k, du[3] = {0, bk, bk + 1};
+    int code = thaw_sums_new(&g->sums, g->c, begin, BUCKETS, nthreads, err);
+    if (!code) code = thaw_sums_new(&g->du_sums, g->c, du, 2, nthreads, err);
+    if (!code && g->config.adversary > 0)
+        code = thaw_sums_new(&g->critic_sums, g->c, critic, CRITIC_BUCKETS, nthreads, err);
+    return code;
+}
+
+static int scratch_threads(struct thaw_gan_scratch *x, const struct thaw_gan *g, int draws,
+                           struct thaw_err *err) {
+    const struct thaw_gan_shape *s = &g->config.shape;
+    const char *what = "training";
+    const size_t n = g->layout.n > g->critic_layout.n ? g->layout.n : g->critic_layout.n;
+    int code = thaw_alloc(&x->tape, (size_t)x->nslices, sizeof *x->tape, what, err);
+    if (!code) code = thaw_alloc(&x->work, (size_t)x->nthreads, sizeof *x->work, what, err);
+    if (!code) code = thaw_alloc(&x->gradient, (size_t)x->nthreads, sizeof *x->gradient, what, err);
+    for (int i = 0; !code && i < x->nslices; i++) code = thaw_gan_tape_new(&x->tape[i], s, draws, err);
+    for (int i = 0; !code && i < x->nthreads; i++) {
+        code = thaw_gan_work_new(&x->work[i], s, draws, err);
+        if (!code) code = thaw_alloc(&x->gradient[i], n, sizeof **x->gradient, what, err);
+    }
+    return code;
+}
+
+static int scratch_new(struct thaw_gan *g, struct thaw_err *err) {
+    const struct thaw_gan_shape *s = &g->config.shape;
+    const int size = g->c->size, b = g->config.batch, draws = s->noise ? THAW_GAN_DRAWS : 1;
+    const int own = thaw_batch_begin(b, size, g->c->rank + 1) - thaw_batch_begin(b, size, g->c->rank);
+    const size_t k = (size_t)s->k, rows = (size_t)own, known = rows * (size_t)s->longest * k;
+    const char *what = "training";
+    struct thaw_gan_scratch *x = NULL;
+    int code = thaw_alloc(&x, 1, sizeof *x, what, err);
+    if (code) return code;
+    g->scratch = x;
+    x->nthreads = omp_get_max_threads();
+    x->nslices = (own + THAW_GAN_SLICE - 1) / THAW_GAN_SLICE;
+    code = scratch_threads(x, g, draws, err);
+    if (!code) code = thaw_alloc(&x->z, rows * (size_t)(draws * s->noise), sizeof *x->z, what, err);
+    if (!code) code = thaw_alloc(&x->known, known, sizeof *x->known, what, err);
+    if (!code) code = thaw_alloc(&x->dknown, known, sizeof *x->dknown, what, err);
+    if (!code && g->config.adversary > 0) {
+        code = thaw_alloc(&x->fixed, known, sizeof *x->fixed, what, err);
+        if (!code) code = thaw_alloc(&x->adversary, rows * k, sizeof *x->adversary, what, err);
+    }
+    if (!code) code = thaw_alloc(&x->drawn, rows * (size_t)draws * k, sizeof *x->drawn, what, err);
+    if (!code) code = thaw_alloc(&x->ddrawn, rows * (size_t)draws * k, sizeof *x->ddrawn, what, err);
+    if (!code) code = thaw_alloc(&x->u, (size_t)b * k, sizeof *x->u, what, err);
+    if (!code) code = thaw_alloc(&x->du, (size_t)b * k + 1, sizeof *x->du, what, err);
+    if (!code) code = thaw_alloc(&x->judged, rows, sizeof *x->judged, what, err);
+    if (!code) code = thaw_alloc(&x->term, (size_t)x->nslices, sizeof *x->term, what, err);
+    if (!code) code = thaw_alloc(&x->count, (size_t)size, sizeof *x->count, what, err);
+    if (!code) code = thaw_alloc(&x->place, (size_t)size, sizeof *x->place, what, err);
+    for (int r = 0; !code && r < size; r++) {
+        x->place[r] = thaw_batch_begin(b, size, r) * s->k;
+        x->count[r] = thaw_batch_begin(b, size, r + 1) * s->k - x->place[r];
+    }
+    return code;
+}
+
+static void scratch_free(struct thaw_gan_scratch *x) {
+    if (!x) return;
+    for (int i = 0; x->tape && i < x->nslices; i++) thaw_gan_tape_free(&x->tape[i]);
+    for (int i = 0; i < x->nthreads; i++) {
+        if (x->work) thaw_gan_work_free(&x->work[i]);
+        if (x->gradient) free(x->gradient[i]);
+    }
+    free(x->tape);
+    free(x->work);
+    free(x->gradient);
+    free(x->z);
+    free(x->known);
+    free(x->fixed);
+    free(x->dknown);
+    free(x->drawn);
+    free(x->ddrawn);
+    free(x->adversary);
+    free(x->u);
+    free(x->du);
+    free(x->judged);
+    free(x->term);
+    free(x->count);
+    free(x->place);
+    free(x);
+}
+
+static int allocate(struct thaw_gan *g, const struct thaw_gan_data *data, struct thaw_err *err) {
+    const size_t k = (size_t)g->config.shape.k;
+    int code = thaw_alloc(&g->real, (size_t)data->h->nusers * k, sizeof *g->real, "users' latents", err);
+    if (!code) code = thaw_alloc(&g->record, (size_t)g->config.steps, sizeof *g->record, "losses", err);
+    if (!code) code = net_new(&g->generator, g->layout.n, true, err);
+    if (!code && g->config.adversary > 0) code = net_new(&g->critic, g->critic_layout.n, false, err);
+    if (!code) code = scratch_new(g, err);
+    if (!code) code = sums_new(g, g->scratch->nthreads, err);
+    return code;
+}
+
+int thaw_gan_new(struct thaw_gan **out, struct thaw_comm *c, const struct thaw_gan_config *config,
+                 const struct thaw_gan_data *data, struct thaw_err *err) {
+    const struct thaw_gan_shape *s = &config->shape;
+    const struct thaw_episodes_config episodes = {.batch = config->batch,
+                                                  .longest = s->longest,
+                                                  .least = config->rest,
+                                                  .most = INT64_MAX,
+                                                  .rest = config->rest,
+                                                  .seed = config->seed,
+                                                  .by_time = config->by_time};
+    struct thaw_gan *g = NULL;
+    int code = thaw_alloc(&g, 1, sizeof *g, "training", err);
+    if (!code) {
+        *g = (struct thaw_gan){.c = c, .config = *config};
+        thaw_gan_generator_layout(s, &g->layout);
+        thaw_gan_critic_layout(s, &g->critic_layout);
+        code = allocate(g, data, err);
+    }
+    if ((code = thaw_comm_agree(c, code, err)) ||
+        (code = thaw_gan_items_new(&g->items, c, data->items, s->k, config->batch, s->longest,
+                                   config->adversary > 0, true, err)) ||
+        (code = thaw_gan_start(g, data, err)) ||
+        (code = thaw_episodes_new(&g->episodes, c, data->h, g->real, s->k, data->items, &episodes, err)) ||
+        (code = thaw_gan_softmax_new(&g->softmax, c, g->items, data->degree, config->batch, config->sampled,
+                                     config->seed, g->scratch->nthreads, err))) {
+        thaw_gan_free(&g);
+        return code;
+    }
+    *out = g;
+    return THAW_OK;
+}
+
+void thaw_gan_free(struct thaw_gan **out) {
+    struct thaw_gan *g = *out;
+    if (!g) return;
+    thaw_gan_softmax_free(&g->softmax);
+    thaw_episodes_free(&g->episodes);
+    thaw_gan_items_free(&g->items);
+    scratch_free(g->scratch);
+    thaw_sums_free(&g->sums);
+    thaw_sums_free(&g->critic_sums);
+    thaw_sums_free(&g->du_sums);
+    net_free(&g->generator);
+    net_free(&g->critic);
+    free(g->real);
+    free(g->record);
+    free(g);
+    *out = NULL;
+}
+
+// ---- Slices ----
+
+struct thaw_gan_slice thaw_gan_cut(const struct thaw_gan *g, const struct thaw_batch *batch, int i, int draws,
+                                   int64_t number) {
+    const struct thaw_gan_shape *s = &g->config.shape;
+    const struct thaw_gan_scratch *x = g->scratch;
+    const int first = i * THAW_GAN_SLICE, left = batch->end - batch->begin - first;
+    const int b = left < THAW_GAN_SLICE ? left : THAW_GAN_SLICE;
+    const size_t known = (size_t)first * (size_t)s->longest * (size_t)s->k;
+    const uint64_t slice = (uint64_t)number * (uint64_t)(batch->b / THAW_GAN_SLICE + 1) +
+                           (uint64_t)((batch->begin + first) / THAW_GAN_SLICE);
+    struct thaw_rng rng = thaw_rng_at(g->config.seed, THAW_STREAM_DROPOUT, slice);
+    float *z = x->z + (size_t)first * (size_t)(draws * s->noise);
+    for (int d = 0; d < draws; d++)
+        for (int j = 0; j < b; j++)
+            thaw_gan_noise(z + (size_t)(d * b + j) * (size_t)s->noise, s->noise, g->config.seed,
+                           ((uint64_t)number * (uint64_t)batch->b + (uint64_t)(batch->begin + first + j)) *
+                                   THAW_GAN_DRAWS +
+                               (uint64_t)d);
+    return (struct thaw_gan_slice){.b = b,
+                                   .draws = draws,
+                                   .feature_ptr = s->features ? batch->feature_ptr + first : NULL,
+                                   .feature = batch->feature,
+                                   .feature_value = batch->feature_value,
+                                   .n = batch->n + batch->begin + first,
+                                   .known = x->known + known,
+                                   .fixed = x->fixed ? x->fixed + known : NULL,
+                                   .z = z,
+                                   .dropout_key = thaw_rng_u64(&rng),
+                                   .dropout = (float)g->config.dropout};
+}
+
+// The mean latents of a slice, and what they cost beside the likelihood: sums of |u - real|^2 and of D(u_1).
+static void slice_mean(struct thaw_gan *g, const struct thaw_batch *batch, const struct thaw_gan_slice *in,
+                       int i, int thread) {
+    const struct thaw_gan_config *config = &g->config;
+    const size_t k = (size_t)config->shape.k, first = (size_t)(i * THAW_GAN_SLICE), n = (size_t)in->b * k;
+    struct thaw_gan_scratch *x = g->scratch;
+    const float *drawn = x->drawn + first * (size_t)in->draws * k, *real = batch->real + first * k;
+    float *u = x->u + ((size_t)batch->begin + first) * k;
+    double *term = x->term[i];
+    memset(term, 0, sizeof x->term[i]);
+    for (size_t j = 0; j < n; j++) {
+        u[j] = in->draws == 1 ? drawn[j] : (drawn[j] + drawn[n + j]) / THAW_GAN_DRAWS;
+        term[0] += (double)(u[j] - real[j]) * (double)(u[j] - real[j]);
+    }
+    if (config->adversary > 0) {
+        memset(x->adversary + first * k, 0, n * sizeof(float));
+        thaw_gan_critic_score(&config->shape, g->critic.p, in, drawn,
+                              (float)(-config->adversary / config->batch), x->work[thread], x->judged + first,
+                              x->adversary + first * k);
+        for (int j = 0; j < in->b; j++) term[1] += (double)x->judged[first + (size_t)j];
+    }
+}
+
+// The gradient of a slice's parameters and known rows, from that of the mean latents.
+static void slice_backward(struct thaw_gan *g, const struct thaw_batch *batch,
+                           const struct thaw_gan_slice *in, int i, int thread) {
+    const struct thaw_gan_config *config = &g->config;
+    const struct thaw_gan_shape *s = &config->shape;
+    struct thaw_gan_scratch *x = g->scratch;
+    const size_t k = (size_t)s->k, first = (size_t)(i * THAW_GAN_SLICE), n = (size_t)in->b * k;
+    const size_t row = ((size_t)batch->begin + first) * k, known = first * (size_t)s->longest * k;
+    const float *u = x->u + row, *du = x->du + row, *real = batch->real + first * k;
+    const float latent = (float)(2 * config->latent_loss / config->batch), share = 1 / (float)in->draws;
+    float *out = x->ddrawn + first * (size_t)in->draws * k, *gradient = x->gradient[thread];
+    for (size_t j = 0; j < n; j++) {
+        out[j] = (du[j] + latent * (u[j] - real[j])) * share;
+        if (in->draws == 2) out[n + j] = out[j];
+        if (config->adversary > 0) out[j] += x->adversary[first * k + j];
+    }
+    memset(gradient, 0, g->generator.n * sizeof *gradient);
+    memset(x->dknown + known, 0, n * (size_t)s->longest * sizeof *x->dknown);
+    thaw_gan_generate_backward(s, g->generator.p, in, x->tape[i], x->work[thread], out, gradient,
+                               x->dknown + known);
+    for (int bucket = 0; bucket < BUCKETS; bucket++) thaw_sums_add(g->sums, thread, bucket, gradient);
+}
+
+// ---- A step ----
+
+// Collective. Everybody's latents to everybody.
+static void share_latents(struct thaw_gan *g) {
+    struct thaw_gan_scratch *x = g->scratch;
+    const int64_t n = (int64_t)g->config.batch * g->config.shape.k;
+    const double began = thaw_time_s();
+    if (g->c->size == 1) return;
+    if (n <= thaw_comm_count_max())
+        MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, x->u, x->count, x->place, MPI_FLOAT, g->c->all);
+    for (int r = 0; n > thaw_comm_count_max() && r < g->c->size; r++)
+        thaw_comm_bcast(g->c, x->u + x->place[r], (int64_t)x->count[r] * (int64_t)sizeof(float), r);
+    x->wait_s += thaw_time_s() - began;
+    x->nbytes += (int64_t)x->count[g->c->rank] * (int64_t)sizeof(float);
+}
+
+// Variance over the minibatch, mean over coordinates.
+static double variance_of(const float *u, int b, int k) {
+    double total = 0;
+    for (int j = 0; j < k; j++) {
+        double sum = 0, squares = 0;
+        for (int s = 0; s < b; s++) {
+            const double x = u[(size_t)s * (size_t)k + (size_t)j];
+            sum += x;
+            squares += x * x;
+        }
+        total += squares / b - sum / b * (sum / b);
+    }
+    return total / k;
+}
+
+// Collective. Latents and losses of batch `number`; slice[nslices] is what it was cut into.
+static int forward(struct thaw_gan *g, const struct thaw_batch *batch, int64_t number,
+                   struct thaw_gan_slice *slice, bool *stop, struct thaw_err *err) {
+    struct thaw_gan_scratch *x = g->scratch;
+    const struct thaw_gan_config *config = &g->config;
+    const int draws = config->shape.noise ? THAW_GAN_DRAWS : 1;
+    struct thaw_gan_record *record = &g->record[g->step];
+    double extra[THAW_GAN_EXTRA] = {0, 0, thaw_comm_stop_requested(g->c)};
+    thaw_gan_items_fetch(g->items, batch, x->known, x->fixed);
+#pragma omp parallel for schedule(dynamic, 1)
+    for (int i = 0; i < x->nslices; i++) {
+        const size_t first = (size_t)(i * THAW_GAN_SLICE) * (size_t)draws;
+        slice[i] = thaw_gan_cut(g, batch, i, draws, number);
+        thaw_gan_generate(&config->shape, g->generator.p, &slice[i], x->tape[i],
+                          x->drawn + first * (size_t)config->shape.k);
+        slice_mean(g, batch, &slice[i], i, omp_get_thread_num());
+    }
+    share_latents(g);
+    // Terms of slices are rounded before they are added, so their sum does not know the ranks.
+    for (int i = 0; i < x->nslices; i++)
+        for (int j = 0; j < 2; j++)
+            extra[j] +=
+                fabs(x->term[i][j]) < 0x1p30 ? ldexp(nearbyint(ldexp(x->term[i][j], 20)), -20) : (double)NAN;
+    const int code = thaw_gan_softmax_loss(g->softmax, batch, x->u, g->generator.p[g->layout.log_scale],
+                                           (uint64_t)g->step, extra, &record->nll, err);
+    if (code) return code;
+    record->latent = extra[0] / config->batch;
+    record->judged = extra[1] / config->batch;
+    record->loss = record->nll + config->latent_loss * record->latent - config->adversary * record->judged;
+    record->variance = variance_of(x->u, config->batch, config->shape.k);
+    *stop = extra[2] > 0;
+    return THAW_OK;
+}
+
+// Collective. Gradients, summed: false when one is not sound. Items learn while the networks' gradients
+// travel.
+static bool backward(struct thaw_gan *g, const struct thaw_batch *batch, const struct thaw_gan_slice *slice,
+                     const struct thaw_gan_adam *adam, float rate, float keep) {
+    struct thaw_gan_scratch *x = g->scratch;
+    const float log_scale = g->generator.p[g->layout.log_scale];
+    bool sound, finite = true;
+    thaw_gan_softmax_backward(g->softmax, batch, x->u, log_scale, g->du_sums);
+    sound = thaw_sums_wait(g->du_sums, 0, x->du);
+    sound &= thaw_sums_wait(g->du_sums, 1, x->du);
+    if (!sound) return false;
+#pragma omp parallel for schedule(dynamic, 1)
+    for (int i = 0; i < x->nslices; i++) slice_backward(g, batch, &slice[i], i, omp_get_thread_num());
+    for (int bucket = BUCKETS - 1; bucket >= 0; bucket--) thaw_sums_start(g->sums, bucket);
+    thaw_gan_items_return(g->items, batch, x->dknown);
+#pragma omp parallel for schedule(dynamic, 1) reduction(&& : finite)
+    for (int i = 0; i < g->items->ntiles; i++) {
+        finite = thaw_gan_items_adam(g->items, i, adam, g->step + 1, rate, keep) && finite;
+        if (omp_get_thread_num() == 0) thaw_sums_poke(g->sums); // MPI may be called from this thread alone
+    }
+    x->unsound |= !finite;
+    for (int bucket = BUCKETS - 1; bucket >= 0; bucket--)
+        sound &= thaw_sums_wait(g->sums, bucket, g->generator.gradient);
+    g->generator.gradient[g->layout.log_scale] = x->du[(size_t)g->config.batch * (size_t)g->config.shape.k];
+    thaw_gan_pool(g, g->generator.gradient);
+    return sound;
+}
+
+bool thaw_gan_net_adam(struct thaw_gan_net *net, const struct thaw_gan_adam *a, int64_t step, float rate,
+                       float keep) {
+    enum { RUN = 4096 };
+    bool finite = true;
+#pragma omp parallel for schedule(static) reduction(&& : finite)
+    for (size_t at = 0; at < net->n; at += RUN)
+        finite = thaw_gan_adam_step(a, step, rate, net->gradient + at, net->p + at, net->m + at, net->v + at,
+                                    net->averaged ? net->averaged + at : NULL, keep,
+                                    net->n - at < RUN ? net->n - at : RUN) &&
+                 finite;
+    return finite;
+}
+
+static int diverged(const struct thaw_gan *g, const char *what, double value, struct thaw_err *err) {
+    return thaw_fail(err, THAW_EDIVERGED,
+                     "step %" PRId64 " of training: %s (%g): lower --rate%s, or take another --seed",
+                     g->step + 1, what, value, g->config.adversary > 0 ? " or --adversary" : "");
+}
+
+static int check(const struct thaw_gan *g, struct thaw_err *err) {
+    const struct thaw_gan_record *r = &g->record[g->step];
+    if (!isfinite(r->loss)) return diverged(g, "the loss is not finite", r->loss, err);
+    if (g->step >= 100 && r->variance < COLLAPSED)
+        return diverged(g, "all users get the same latent, whose variance is too small", r->variance, err);
+    return THAW_OK;
+}
+
+static void count_wait(struct thaw_gan *g, double before) {
+    double wait = g->scratch->wait_s + g->items->wait_s + thaw_episodes_wait_s(g->episodes) +
+                  thaw_sums_wait_s(g->sums) + thaw_sums_wait_s(g->du_sums) +
+                  thaw_gan_softmax_wait_s(g->softmax);
+    int64_t nbytes = g->scratch->nbytes + g->items->nbytes + thaw_sums_bytes(g->sums) +
+                     thaw_sums_bytes(g->du_sums) + thaw_gan_softmax_bytes(g->softmax);
+    if (g->critic_sums) {
+        wait += thaw_sums_wait_s(g->critic_sums);
+        nbytes += thaw_sums_bytes(g->critic_sums);
+    }
+    g->seconds += thaw_time_s() - before;
+    g->wait_s = wait;
+    g->nbytes = nbytes;
+    g->ran++;
+}
+
+int thaw_gan_step(struct thaw_gan *g, bool *stop, struct thaw_err *err) {
+    const struct thaw_gan_config *config = &g->config;
+    const bool adversary = config->adversary > 0;
+    const int turns = adversary ? config->critic_steps : 0;
+    const struct thaw_gan_adam adam = {.beta1 = adversary ? .5F : .9F,
+                                       .beta2 = adversary ? .9F : .999F,
+                                       .epsilon = 1e-8F,
+                                       .weight_decay = (float)config->weight_decay};
+    const double began = thaw_time_s(), done = (double)g->step / (double)config->steps;
+    const float rate = (float)(config->rate * (.525 + .475 * cos(M_PI * done)));
+    const float keep = (float)fmin(config->averaging, (1 + (double)g->step) / (10 + (double)g->step));
+    const int64_t first = g->step * (turns + 1);
+    struct thaw_gan_slice slice[g->scratch->nslices + 1];
+    const struct thaw_batch *batch;
+    int code;
+    bool sound = true;
+    for (int i = 0; i < turns; i++) {
+        if ((code = thaw_gan_critic_turn(g, first + i, rate * (float)config->critic_rate, &sound, err)))
+            return code;
+        if (!sound) return diverged(g, "a gradient of the critic is not finite or grew too fast", NAN, err);
+    }
+    if ((code = thaw_episodes_batch(g->episodes, first + turns, &batch, err)) ||
+        (code = forward(g, batch, first + turns, slice, stop, err)) || (code = check(g, err)))
+        return code;
+    if (!backward(g, batch, slice, &adam, rate, keep))
+        return diverged(g, "a gradient is not finite or grew too fast", NAN, err);
+    g->scratch->unsound |= !thaw_gan_net_adam(&g->generator, &adam, g->step + 1, rate, keep);
+    g->step++;
+    count_wait(g, began);
+    return THAW_OK;
+}

@@ -1,0 +1,115 @@
+// test_gan_sums.c: sums of gradients: right, the same bits whoever adds what, and terms that are too large
+// noticed by all ranks. with: THAW_MPI_COUNT_MAX=7
+#include "base/rng.h"
+#include "comm/gan_sums.h"
+#include "comm/world.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { N = 1003, TERMS = 24, BUCKETS = 3, THREADS = 2 };
+static const size_t begin[BUCKETS + 1] = {0, 5, 500, N};
+static struct thaw_comm *comm;
+
+// Term t: sizes differ by many orders.
+static void term(int t, float x[N]) {
+    struct thaw_rng rng = thaw_rng_at(5, 300, (uint64_t)t);
+    for (int i = 0; i < N; i++)
+        x[i] = (float)(thaw_rng_normal(&rng) * ldexp(1, -(int)thaw_rng_below(&rng, 20)));
+}
+
+// Every rank adds the terms that it owns when they are dealt to `dealt` of them.
+static bool sum_of(struct thaw_sums *s, int dealt, float out[N]) {
+    static float x[N];
+    bool sound = true;
+    for (int t = 0; t < TERMS; t++) {
+        if (t % dealt != thaw_comm_rank(comm)) continue;
+        term(t, x);
+        for (int b = 0; b < BUCKETS; b++) thaw_sums_add(s, t % THREADS, b, x);
+    }
+    for (int b = BUCKETS - 1; b >= 0; b--) thaw_sums_start(s, b);
+    thaw_sums_poke(s);
+    for (int b = 0; b < BUCKETS; b++) sound &= thaw_sums_wait(s, b, out);
+    return sound;
+}
+
+static void same_sum_for_any_cut(void **state) {
+    static float one[N], all[N], again[N], x[N];
+    static double exact[N];
+    struct thaw_sums *s = NULL;
+    (void)state;
+    for (int t = 0; t < TERMS; t++) {
+        term(t, x);
+        for (int i = 0; i < N; i++) exact[i] += (double)x[i];
+    }
+    for (int round = 0; round < 2; round++) {
+        float *out = round ? all : one;
+        assert_int_equal(thaw_sums_new(&s, comm, begin, BUCKETS, THREADS, NULL), 0);
+        assert_true(sum_of(s, round ? thaw_comm_size(comm) : 1, out));
+        for (int i = 0; i < N; i++)
+            assert_true(fabs((double)out[i] - exact[i]) < 1e-6 * fabs(exact[i]) + 1e-8);
+        if (round) {
+            assert_true(sum_of(s, thaw_comm_size(comm), again)); // at a scale that has followed the sums
+            for (int i = 0; i < N; i++)
+                assert_true(fabs((double)again[i] - exact[i]) < 1e-6 * fabs(exact[i]) + 1e-8);
+        }
+        thaw_sums_free(&s);
+    }
+    assert_memory_equal(one, all, sizeof one);
+}
+
+static void spoilt_terms_are_noticed(void **state) {
+    static float x[N], out[N];
+    const float bad[] = {NAN, INFINITY, -INFINITY, 1e30F, -1e30F};
+    struct thaw_sums *s = NULL;
+    (void)state;
+    assert_int_equal(thaw_sums_new(&s, comm, begin, BUCKETS, THREADS, NULL), 0);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        for (int at = 0; at < N; at += 498) { // in a vector, and in the rest after the last
+            memset(x, 0, sizeof x);
+            if (thaw_comm_rank(comm) == thaw_comm_size(comm) - 1) x[at] = bad[i];
+            for (int b = 0; b < BUCKETS; b++) thaw_sums_add(s, 0, b, x);
+            for (int b = 0; b < BUCKETS; b++) thaw_sums_start(s, b);
+            for (int b = 0; b < BUCKETS; b++)
+                assert_int_equal(thaw_sums_wait(s, b, out), at < (int)begin[b] || at >= (int)begin[b + 1]);
+        }
+    assert_true(sum_of(s, thaw_comm_size(comm), out)); // and forgotten
+    thaw_sums_free(&s);
+}
+
+// Gradients that fall or grow from step to step keep their precision.
+static void scale_follows(void **state) {
+    static float x[N], out[N];
+    struct thaw_sums *s = NULL;
+    (void)state;
+    assert_int_equal(thaw_sums_new(&s, comm, begin, BUCKETS, THREADS, NULL), 0);
+    for (int step = 0; step < 120; step++) {
+        const double size = step < 60 ? ldexp(1, -step) : ldexp(1, -60 + 8 * (step - 60) / 8);
+        for (int i = 0; i < N; i++) x[i] = (float)(size * (1 + i % 7) / 7);
+        for (int b = 0; b < BUCKETS; b++) thaw_sums_add(s, 0, b, x);
+        for (int b = 0; b < BUCKETS; b++) thaw_sums_start(s, b);
+        for (int b = 0; b < BUCKETS; b++) assert_true(thaw_sums_wait(s, b, out));
+        for (int i = 0; i < N; i++) {
+            const double want = (double)x[i] * thaw_comm_size(comm);
+            assert_true(fabs((double)out[i] - want) <= 1e-6 * want);
+        }
+    }
+    thaw_sums_free(&s);
+}
+
+int main(void) {
+    if (thaw_comm_begin(&comm, NULL)) return 1;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(same_sum_for_any_cut),
+        cmocka_unit_test(spoilt_terms_are_noticed),
+        cmocka_unit_test(scale_follows),
+    };
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    thaw_comm_end(&comm);
+    return failed;
+}
