@@ -1,7 +1,8 @@
-// bench.c: thaw bench: what the kernels of training reach on this machine, beside what the machine can do.
+// bench.c: thaw bench: what the kernels of training reach on this machine, beside what the machine can do;
+// and the options of its other measurements (jobs/bench_*.c).
 #include "als/als.h"
 #include "als/measure.h"
-#include "jobs/job.h"
+#include "jobs/benchmark.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -13,6 +14,9 @@ struct options {
     struct thaw_list factors;
     int64_t repetitions, table;
     double time;
+    struct thaw_list only;
+    int64_t n, block;
+    int precision;
     struct thaw_job_common common;
 };
 
@@ -31,6 +35,34 @@ static const struct thaw_opt opts[] = {
      .min = 1,
      .max = 1000,
      .help = "Repetitions of each measurement; their median is printed."},
+    {.name = "n",
+     .kind = THAW_OPT_INT,
+     .offset = offsetof(struct options, n),
+     .arg = "N",
+     .def = "4096",
+     .min = 1,
+     .max = 1 << 30,
+     .help = "linalg: rows and columns of the matrices."},
+    {.name = "block",
+     .kind = THAW_OPT_INT,
+     .offset = offsetof(struct options, block),
+     .arg = "N",
+     .def = "0",
+     .min = 0,
+     .max = 4096,
+     .help = "linalg: rows and columns of a block of the block-cyclic layout; 0 chooses it."},
+    {.name = "only",
+     .kind = THAW_OPT_LIST,
+     .offset = offsetof(struct options, only),
+     .arg = "WORD",
+     .help = "linalg: what to measure, of inverse, solve, gemm, potrf and potri; all when none is named."},
+    {.name = "precision",
+     .kind = THAW_OPT_CHOICE,
+     .offset = offsetof(struct options, precision),
+     .arg = "WORD",
+     .def = "both",
+     .choices = "both|single",
+     .help = "linalg: single and double precision, or single alone."},
     {.name = "time",
      .kind = THAW_OPT_SECONDS,
      .offset = offsetof(struct options, time),
@@ -54,27 +86,35 @@ static const struct thaw_opt opts[] = {
 static const struct thaw_cmd cmd = {
     .program = "thaw",
     .name = "bench",
-    .summary = "measure the training kernels of this machine",
-    .operands = "kernels",
+    .summary = "measure the kernels of this machine and the algebra of a process grid",
+    .operands = "kernels|linalg",
     .min_operands = 1,
     .max_operands = 1,
-    .description = "Measures, on one core, every set of kernels that the CPU can run (avx512, avx2, "
-                   "portable): a pass over a "
-                   "row's interactions gathered from memory or from the packed copy in the second cache, the "
-                   "encoding of rows, "
-                   "the gramian, the exact solver's matrix product and factorization, and whole rows. The "
-                   "machine's bounds "
-                   "come first: OpenBLAS's sgemm, the triad of stream, and rows read at random.\n\n"
-                   "Each line: the kernel set, the kernel, the factors, billions of useful floating-point "
-                   "operations per second "
-                   "and their share of sgemm's, GB/s and their share of stream's, and the error against a "
-                   "slow reference in double "
-                   "precision. Any error above what rounding explains makes the command fail with status 70. "
-                   "Times are one "
-                   "thread's CPU time, the median of the repetitions; run it on an idle machine all the "
-                   "same, as caches and "
-                   "memory are shared.",
-    .examples = "thaw bench kernels\nthaw bench kernels --factors 64 --format csv",
+    .description =
+        "kernels: measures, on one core, every set of kernels that the CPU can run (avx512, avx2, "
+        "portable): a pass over a "
+        "row's interactions gathered from memory or from the packed copy in the second cache, the "
+        "encoding of rows, "
+        "the gramian, the exact solver's matrix product and factorization, and whole rows. The "
+        "machine's bounds "
+        "come first: OpenBLAS's sgemm, the triad of stream, and rows read at random.\n\n"
+        "Each line: the kernel set, the kernel, the factors, billions of useful floating-point "
+        "operations per second "
+        "and their share of sgemm's, GB/s and their share of stream's, and the error against a "
+        "slow reference in double "
+        "precision. Any error above what rounding explains makes the command fail with status 70. "
+        "Times are one "
+        "thread's CPU time, the median of the repetitions; run it on an idle machine all the "
+        "same, as caches and "
+        "memory are shared.\n\n"
+        "linalg: measures, on a grid of all ranks, the inverse of a positive definite matrix and "
+        "the solution of as many systems as it has rows (as 'thaw associate' computes them), and "
+        "ScaLAPACK's matrix product, Cholesky factorization and inverse from it (on one rank: "
+        "LAPACK's), in GFLOP/s and as a share of local gemm on all ranks at once. For the inverse, "
+        "what a rank's memory grew by, as a multiple of its matrix. Every result is checked "
+        "against a residual in double; a wrong one makes the command fail with status 70.",
+    .examples = "thaw bench kernels\nthaw bench kernels --factors 64 --format csv\n"
+                "mpirun -n 2 thaw bench linalg --n 16384 --precision single --repetitions 1 --only inverse",
     .opts = opts,
     .nopts = sizeof opts / sizeof *opts,
     .size = sizeof(struct options),
@@ -156,18 +196,33 @@ static int measure(struct thaw_job_ctx *ctx, const struct options *o, const int 
     return code;
 }
 
-static int run(struct thaw_job_ctx *ctx, const void *options, const struct thaw_list *operands,
-               struct thaw_err *err) {
-    const struct options *o = options;
+static int run_kernels(struct thaw_job_ctx *ctx, const struct options *o, struct thaw_err *err) {
     int k[64] = {32, 64, 128, 256}, n = o->factors.n ? o->factors.n : 4, code = THAW_OK;
-    if (strcmp(operands->item[0], "kernels") != 0)
-        code = thaw_fail(err, THAW_EUSAGE, "'%s' cannot be measured; 'kernels' can", operands->item[0]);
-    else if (thaw_comm_size(ctx->comm) > 1)
+    if (thaw_comm_size(ctx->comm) > 1)
         code = thaw_fail(err, THAW_EUSAGE, "it measures one core: run it on one rank, without mpirun");
     else if (n > (int)(sizeof k / sizeof *k))
         code = thaw_fail(err, THAW_EUSAGE, "--factors takes at most %d numbers", (int)(sizeof k / sizeof *k));
     for (int i = 0; !code && i < o->factors.n; i++) code = factors_of(o->factors.item[i], &k[i], err);
-    if (!code) code = measure(ctx, o, k, n, err);
+    return code ? code : measure(ctx, o, k, n, err);
+}
+
+static int run(struct thaw_job_ctx *ctx, const void *options, const struct thaw_list *operands,
+               struct thaw_err *err) {
+    const struct options *o = options;
+    const char *what = operands->item[0];
+    int code;
+    if (strcmp(what, "kernels") == 0) {
+        code = run_kernels(ctx, o, err);
+    } else if (strcmp(what, "linalg") == 0) {
+        const struct thaw_bench_linalg l = {.n = o->n,
+                                            .block = o->block,
+                                            .repetitions = o->repetitions,
+                                            .only_single = o->precision == 1,
+                                            .only = &o->only};
+        code = thaw_bench_linalg(ctx, &l, o->common.format, err);
+    } else {
+        code = thaw_fail(err, THAW_EUSAGE, "'%s' cannot be measured; 'kernels' and 'linalg' can", what);
+    }
     return thaw_comm_agree(ctx->comm, code, err);
 }
 

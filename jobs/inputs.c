@@ -95,21 +95,27 @@ static int check_files(const char *dir, Thaw__File *const *files, size_t n, stru
     return code;
 }
 
+// The files a manifest of this type names.
+static int check_manifest(const char *dir, const ProtobufCMessage *m, struct thaw_err *err) {
+#define CHECK(TYPE, DESCRIPTOR)                                                                              \
+    if (m->descriptor == &DESCRIPTOR)                                                                        \
+    return check_files(dir, ((const TYPE *)m)->files, ((const TYPE *)m)->n_files, err)
+    CHECK(Thaw__Dataset, thaw__dataset__descriptor);
+    CHECK(Thaw__Model, thaw__model__descriptor);
+    CHECK(Thaw__Prior, thaw__prior__descriptor);
+    CHECK(Thaw__Association, thaw__association__descriptor);
+    CHECK(Thaw__Generator, thaw__generator__descriptor);
+    CHECK(Thaw__Tables, thaw__tables__descriptor);
+#undef CHECK
+    return thaw_fail(err, THAW_EBUG, "%s: a manifest without files", dir);
+}
+
 static int manifest_digest(const char *dir, const ProtobufCMessageDescriptor *type, uint64_t *digest,
                            struct thaw_err *err) {
     ProtobufCMessage *m = NULL;
     int code = thaw_pack_read(dir, "manifest.pb", type, &m, err);
     if (code != THAW_OK) return code;
-    if (type == &thaw__dataset__descriptor) {
-        const Thaw__Dataset *d = (const void *)m;
-        code = check_files(dir, d->files, d->n_files, err);
-    } else if (type == &thaw__model__descriptor) {
-        const Thaw__Model *d = (const void *)m;
-        code = check_files(dir, d->files, d->n_files, err);
-    } else {
-        const Thaw__Tables *d = (const void *)m;
-        code = check_files(dir, d->files, d->n_files, err);
-    }
+    code = check_manifest(dir, m, err);
     if (code == THAW_OK) code = thaw_pack_digest(m, digest, err);
     protobuf_c_message_free_unpacked(m, NULL);
     return code;
@@ -124,17 +130,35 @@ static int current_digest(const char *dir, const ProtobufCMessageDescriptor *typ
     return manifest_digest(thaw_path_exists(current) ? current : dir, type, digest, err);
 }
 
+// What jobs write and options read: a folder with a manifest, or (versions) with versions side by side.
+static const struct {
+    const char *job, *option; // option: of the jobs that read it
+    const ProtobufCMessageDescriptor *type;
+    bool versions;
+} folders[] = {
+    {"prepare", "data", &thaw__dataset__descriptor, false},
+    {"train", "model", &thaw__model__descriptor, true},
+    {"prior", "prior", &thaw__prior__descriptor, false},
+    {"associate", "association", &thaw__association__descriptor, false},
+    {"augment", "generator", &thaw__generator__descriptor, false},
+    {"tables", "tables", &thaw__tables__descriptor, true},
+};
+
+static int folder_digest(size_t which, const char *path, uint64_t *digest, struct thaw_err *err) {
+    return folders[which].versions ? current_digest(path, folders[which].type, digest, err)
+                                   : manifest_digest(path, folders[which].type, digest, err);
+}
+
 int thaw_input_digest(const char *option, const char *path, uint64_t *digest, struct thaw_err *err) {
-    if (strcmp(option, "data") == 0) return manifest_digest(path, &thaw__dataset__descriptor, digest, err);
-    if (strcmp(option, "model") == 0) return current_digest(path, &thaw__model__descriptor, digest, err);
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
+        if (strcmp(option, folders[i].option) == 0) return folder_digest(i, path, digest, err);
     return path_digest(path, digest, err);
 }
 
 int thaw_output_digest(const char *job, const char *path, uint64_t *digest, struct thaw_err *err) {
     int64_t nbytes;
-    if (strcmp(job, "prepare") == 0) return manifest_digest(path, &thaw__dataset__descriptor, digest, err);
-    if (strcmp(job, "train") == 0) return current_digest(path, &thaw__model__descriptor, digest, err);
-    if (strcmp(job, "tables") == 0) return current_digest(path, &thaw__tables__descriptor, digest, err);
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
+        if (strcmp(job, folders[i].job) == 0) return folder_digest(i, path, digest, err);
     if (strcmp(job, "evaluate") == 0) return thaw_file_digest(path, digest, &nbytes, err);
     return path_digest(path, digest, err);
 }

@@ -27,7 +27,8 @@ struct thaw_job {
 };
 
 extern const struct thaw_job thaw_job_synth, thaw_job_prepare, thaw_job_train, thaw_job_evaluate,
-    thaw_job_tables, thaw_job_run, thaw_job_bench;
+    thaw_job_augment, thaw_job_score_users, thaw_job_tables, thaw_job_run, thaw_job_bench, thaw_job_prior,
+    thaw_job_associate;
 
 // All of them, in the order of the pipeline; NULL-terminated.
 extern const struct thaw_job *const thaw_jobs[];

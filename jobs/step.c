@@ -10,7 +10,8 @@
 #include <string.h>
 
 const struct thaw_job *const thaw_step_jobs[THAW_STEP_JOBS] = {
-    &thaw_job_synth, &thaw_job_prepare, &thaw_job_train, &thaw_job_evaluate, &thaw_job_tables,
+    &thaw_job_synth,     &thaw_job_prepare, &thaw_job_train,    &thaw_job_prior,
+    &thaw_job_associate, &thaw_job_augment, &thaw_job_evaluate, &thaw_job_tables,
 };
 
 // ---- The command line ----
@@ -26,11 +27,26 @@ static const struct {
     {"prepare", "out", "data", NULL},
     {"train", "data", "data", NULL},
     {"train", "out", "model", NULL},
+    {"prior", "data", "data", NULL},
+    {"prior", "model", "model", NULL},
+    {"prior", "out", "prior", NULL},
+    {"associate", "data", "data", NULL},
+    {"associate", "model", "model", NULL},
+    {"associate", "out", "association", NULL},
+    {"augment", "data", "data", NULL},
+    {"augment", "model", "model", NULL},
+    {"augment", "out", "generator", NULL},
     {"evaluate", "data", "data", NULL},
     {"evaluate", "model", "model", NULL},
+    {"evaluate", "prior", "prior", "prior"},
+    {"evaluate", "association", "association", "associate"},
+    {"evaluate", "generator", "generator", "augment"},
     {"evaluate", "out", "evaluation", NULL},
     {"tables", "data", "data", NULL},
     {"tables", "model", "model", NULL},
+    {"tables", "prior", "prior", "prior"},
+    {"tables", "association", "association", "associate"},
+    {"tables", "generator", "generator", "augment"},
     {"tables", "out", "tables", NULL},
 };
 
@@ -119,15 +135,25 @@ void thaw_step_clear(struct thaw_step *s) {
     s->out = NULL;
 }
 
-bool thaw_step_follows(const struct thaw_step *s, const struct thaw_step *other) {
-    if (!other->out) return false;
-    size_t n = strlen(other->out);
+// Does one of the step's options name the path, or something in it?
+static bool reads(const struct thaw_step *s, const char *path) {
+    const size_t n = strlen(path);
     for (int i = 0; i < s->words.n; i++) {
-        const char *value = strchr(s->words.word[i], '=');
-        if (!value || strncmp(s->words.word[i], "--out=", 6) == 0) continue;
-        if (strncmp(value + 1, other->out, n) == 0 && (value[1 + n] == 0 || value[1 + n] == '/')) return true;
+        const char *word = s->words.word[i], *value = strchr(word, '=');
+        if (!value || strncmp(word, "--out=", 6) == 0) continue;
+        if (strncmp(value + 1, path, n) == 0 && (value[1 + n] == 0 || value[1 + n] == '/')) return true;
     }
     return false;
+}
+
+bool thaw_step_follows(const struct thaw_step *s, const struct thaw_step *other) {
+    static const char blend[] = "--blend-out=";
+    if (!other->out) return false;
+    for (int i = 0; i < other->words.n; i++)
+        if (strncmp(other->words.word[i], blend, sizeof blend - 1) == 0 &&
+            reads(s, other->words.word[i] + sizeof blend - 1))
+            return true;
+    return reads(s, other->out);
 }
 
 // ---- The key: what decides a step's result ----
@@ -143,7 +169,8 @@ static void add_text(struct thaw_digest *d, const char *text) {
 }
 
 static bool is_neutral(const struct keying *k, const char *name) {
-    static const char *const neutral[] = {"threads", "log", "quiet", "force", "memory", "out"};
+    static const char *const neutral[] = {"threads", "log",  "quiet",     "force",  "memory",
+                                          "out",     "work", "blend-out", "picture"};
     for (size_t i = 0; i < sizeof neutral / sizeof *neutral; i++)
         if (strcmp(name, neutral[i]) == 0) return true;
     if (strcmp(name, "format") == 0) return k->step->job != &thaw_job_evaluate; // its results are a file

@@ -24,7 +24,7 @@ struct thaw_step {
 };
 
 // The jobs that can be steps, in order.
-enum { THAW_STEP_JOBS = 5 };
+enum { THAW_STEP_JOBS = 8 };
 extern const struct thaw_job *const thaw_step_jobs[THAW_STEP_JOBS];
 
 // Fill the command line of s->job from its section, adding where OUT's data, model and tables are for options

@@ -8,6 +8,9 @@
 #include "comm/sweep.h"
 #include "jobs/job.h"
 #include "jobs/published.h"
+#include "jobs/tables_attributes.h"
+#include "jobs/tables_cold.h"
+#include "jobs/tables_fill.h"
 #include "proto/pack.h"
 #include "table/table.h"
 
@@ -18,7 +21,7 @@
 #include <unistd.h>
 
 struct options {
-    const char *model, *out, *data;
+    const char *model, *out, *data, *prior, *association, *generator, *blend;
     int64_t keep;
     bool force;
     struct thaw_job_common common;
@@ -30,6 +33,18 @@ static const struct thaw_opt opts[] = {
                          "Tables folder: a new version is added and made current."),
     THAW_OPTION(struct options, TEXT, "data", data, "DIR", NULL, 0, 0,
                 "The dataset the model was trained on; by default where training found it."),
+    THAW_OPTION(struct options, TEXT, "prior", prior, "DIR", NULL, 0, 0,
+                "What 'thaw prior' wrote (P): goes into the tables, for users nobody knows yet; gives "
+                "vectors to items "
+                "without training interactions, from their attributes."),
+    THAW_OPTION(struct options, TEXT, "association", association, "DIR", NULL, 0, 0,
+                "What 'thaw associate' wrote (E), for the same."),
+    THAW_OPTION(struct options, TEXT, "generator", generator, "DIR", NULL, 0, 0,
+                "What 'thaw augment' wrote (G), for the same."),
+    THAW_OPTION(
+        struct options, TEXT, "blend", blend, "FILE", NULL, 0, 0,
+        "How the three are weighed, as 'thaw evaluate --tune --blend' found it; without it by the weights "
+        "measured on MovieLens 1M."),
     THAW_OPTION(struct options, INT, "keep", keep, "N", "2", 1, 1e6,
                 "Versions to keep, the new one included; older ones are removed."),
     THAW_OPTION(struct options, FLAG, "force", force, NULL, NULL, 0, 0,
@@ -47,8 +62,10 @@ struct job {
     struct thaw_plan plan[2];
     int columns;
     double *gramian; // k x k
-    int number;      // of the version being written
-    bool made;       // rank 0: OUT is new
+    struct thaw_tables_cold cold;
+    struct thaw_tables_filled filled;
+    int number; // of the version being written
+    bool made;  // rank 0: OUT is new
     char dir[THAW_PATH_MAX];
     Thaw__Tables *manifest; // rank 0
 };
@@ -99,10 +116,24 @@ static int inputs_open(struct job *j, struct thaw_err *err) {
     j->columns = thaw_model_columns(j->model);
     code = thaw_dataset_open(&j->dataset, j->data, err);
     if (!code) code = inputs_match(j, err);
+    if (!code) code = thaw_tables_cold_open(&j->cold, j->dataset, j->model, err);
+    if (!code && is_first(j)) code = thaw_tables_cold_check(&j->cold, j->model, err);
     if (!code)
         code = thaw_dataset_plan(j->plan, j->dataset, thaw_comm_size(j->c), j->model->manifest->als->factors,
                                  err);
     return thaw_comm_agree(j->c, code, err);
+}
+
+// Rank 0. Was the current version made from this model and these cold-start models?
+static bool is_published(const struct job *j, uint64_t model_digest) {
+    char current[THAW_PATH_MAX];
+    ProtobufCMessage *message = NULL;
+    if (model_digest != j->model->digest || thaw_path_join(current, j->o->out, "current", NULL) ||
+        thaw_pack_read(current, "manifest.pb", &thaw__tables__descriptor, &message, NULL))
+        return false;
+    const bool same = thaw_tables_cold_same(&j->cold, (const Thaw__Tables *)message);
+    protobuf_c_message_free_unpacked(message, NULL);
+    return same;
 }
 
 // Collective. Choose the version's number and make its folder; *skip: the current version is up to date.
@@ -114,7 +145,7 @@ static int version_begin(struct job *j, bool *skip, struct thaw_err *err) {
     if (is_first(j)) {
         uint64_t digest = 0;
         code = thaw_published_next(j->o->out, &said.number, &digest, err);
-        said.skip = !code && digest == j->model->digest && !j->o->force;
+        said.skip = !code && !j->o->force && is_published(j, digest);
         j->made = !thaw_path_exists(j->o->out);
         if (!code && !said.skip) code = thaw_published_begin(j->o->out, said.number, err);
     }
@@ -221,10 +252,26 @@ static int files_gather(const struct job *j, const Thaw__Tables *list, uint8_t *
     return thaw_comm_agree(j->c, code, err);
 }
 
+// Collective. Items that training knew nothing of, and the gramian of all.
+static int finish_items(struct job *j, float *rows, struct thaw_err *err) {
+    const struct thaw_plan *plan = &j->plan[THAW_ITEMS];
+    const int k = j->model->manifest->als->factors;
+    int code =
+        thaw_tables_fill(&j->filled, j->c, j->cold.prior_dir, j->cold.prior, j->dataset, plan, k, rows, err);
+    if (code) return code;
+    if (j->filled.lacking)
+        thaw_log_warn(j->ctx->log,
+                      "%" PRId64
+                      " items without training interactions stay without a vector: %s was fitted with "
+                      "--item-vectors, which it does not hold",
+                      j->filled.lacking, j->cold.prior_dir);
+    return thaw_sweep_gramian(j->c, plan, rows, k, j->columns, j->gramian, err);
+}
+
 // Collective.
 static int write_side(struct job *j, enum thaw_side side, uint8_t **packed, size_t *n, struct thaw_err *err) {
     const struct thaw_plan *plan = &j->plan[side];
-    const int rank = thaw_comm_rank(j->c), k = j->model->manifest->als->factors;
+    const int rank = thaw_comm_rank(j->c);
     Thaw__Tables list = THAW__TABLES__INIT;
     float *rows = NULL;
     const size_t nrows = (size_t)(plan->rank_row[rank + 1] - plan->rank_row[rank]);
@@ -232,8 +279,7 @@ static int write_side(struct job *j, enum thaw_side side, uint8_t **packed, size
         thaw_alloc(&rows, nrows * (size_t)j->columns, sizeof *rows, "this rank's rows of the model", err);
     if ((code = thaw_comm_agree(j->c, code, err))) goto done;
     if ((code = thaw_model_load(j->model, j->c, side, plan, rows, err))) goto done;
-    if (side == THAW_ITEMS && (code = thaw_sweep_gramian(j->c, plan, rows, k, j->columns, j->gramian, err)))
-        goto done;
+    if (side == THAW_ITEMS && (code = finish_items(j, rows, err))) goto done;
     code = write_parts(j, side, rows, &list, err);
     if ((code = thaw_comm_agree(j->c, code, err))) goto done;
     code = files_gather(j, &list, packed, n, err);
@@ -274,6 +320,21 @@ static int write_gramian(const struct job *j, uint8_t **packed, size_t *n, struc
     return joined ? THAW_OK : thaw_fail(err, THAW_EMEM, "no memory for a file entry");
 }
 
+// Collective. Files that come behind the gramian: the items' attributes, or those of the cold-start models.
+static int write_others(struct job *j, bool cold, uint8_t **packed, size_t *n, struct thaw_err *err) {
+    const int rank = thaw_comm_rank(j->c);
+    const int32_t *part = j->plan[THAW_ITEMS].first_part + rank;
+    Thaw__Tables list = THAW__TABLES__INIT;
+    size_t cap = 0;
+    int code = cold ? thaw_tables_cold_copy(&j->cold, j->dir, rank, thaw_comm_size(j->c), &list, &cap, err)
+                    : thaw_tables_attributes_copy(j->dataset, j->dir, part[0], part[1], &list, &cap, err);
+    code = thaw_comm_agree(j->c, code, err);
+    if (!code) code = files_gather(j, &list, packed, n, err);
+    for (size_t i = 0; i < list.n_files; i++) thaw__file__free_unpacked(list.files[i], NULL);
+    free(list.files);
+    return code;
+}
+
 // Rank 0.
 static int write_manifest(struct job *j, Thaw__Run *run, const uint8_t *packed, size_t n,
                           struct thaw_err *err) {
@@ -289,10 +350,19 @@ static int write_manifest(struct job *j, Thaw__Run *run, const uint8_t *packed, 
     m->parts = j->plan[THAW_USERS].nparts;
     m->columns = j->columns;
     m->interactions = j->dataset->manifest->interactions;
+    m->filled_items = j->filled.items;
+    m->user_attributes = j->dataset->manifest->user_attributes;
+    m->n_user_attributes = j->dataset->manifest->n_user_attributes;
+    m->item_attributes = j->dataset->manifest->item_attributes;
+    m->n_item_attributes = j->dataset->manifest->n_item_attributes;
+    thaw_tables_cold_lend(&j->cold, m);
     const int code = thaw_pack_write(j->dir, "manifest.pb", &m->base, err);
+    thaw_tables_cold_take_back(&j->cold, m);
     m->run = NULL;
     m->als = NULL;
     m->users = m->items = NULL;
+    m->user_attributes = m->item_attributes = NULL;
+    m->n_user_attributes = m->n_item_attributes = 0;
     j->manifest = m;
     return code;
 }
@@ -308,14 +378,14 @@ static int run_record(const struct job *j, Thaw__Run **run, struct thaw_err *err
     return thaw_comm_agree(j->c, code, err);
 }
 
-// Collective. All files are there: rank 0 adds gramian and manifest and makes the version current.
-static int version_finish(struct job *j, double started, uint8_t **packed, size_t *n, struct thaw_err *err) {
+// Collective. All files are there: rank 0 adds the manifest and makes the version current.
+static int version_finish(struct job *j, double started, const uint8_t *packed, size_t n,
+                          struct thaw_err *err) {
     Thaw__Run *run = NULL;
     int code = run_record(j, &run, err);
     if (!code && is_first(j)) {
         run->seconds = thaw_time_s() - started;
-        code = write_gramian(j, packed, n, err);
-        if (!code) code = write_manifest(j, run, *packed, *n, err);
+        code = write_manifest(j, run, packed, n, err);
         if (!code) code = thaw_published_commit(j->o->out, j->number, (int)j->o->keep, err);
     }
     if (run) thaw__run__free_unpacked(run, NULL);
@@ -332,7 +402,10 @@ static int write_version(struct job *j, struct thaw_err *err) {
         thaw_comm_agree(j->c, thaw_alloc(&j->gramian, k * k, sizeof *j->gramian, "a gramian", err), err);
     if (!code) code = write_side(j, THAW_USERS, &packed, &n, err);
     if (!code) code = write_side(j, THAW_ITEMS, &packed, &n, err);
-    if (!code) code = version_finish(j, started, &packed, &n, err);
+    if (!code) code = thaw_comm_agree(j->c, is_first(j) ? write_gramian(j, &packed, &n, err) : THAW_OK, err);
+    if (!code) code = write_others(j, false, &packed, &n, err);
+    if (!code) code = write_others(j, true, &packed, &n, err);
+    if (!code) code = version_finish(j, started, packed, n, err);
     if (code && is_first(j)) thaw_dir_remove(j->dir, NULL);
     if (code && is_first(j) && j->made) rmdir(j->o->out); // only when it is empty
     free(packed);
@@ -340,7 +413,7 @@ static int write_version(struct job *j, struct thaw_err *err) {
 }
 
 static void report(const struct job *j) {
-    char name[THAW_PUBLISHED_NAME], users[32], items[32], bytes[16];
+    char name[THAW_PUBLISHED_NAME], users[32], items[32], count[32], filled[80] = "", bytes[16];
     int64_t nbytes = 0;
     const int64_t nusers = thaw_plan_rows(&j->plan[THAW_USERS]),
                   nitems = thaw_plan_rows(&j->plan[THAW_ITEMS]);
@@ -349,23 +422,34 @@ static void report(const struct job *j) {
     switch (j->o->common.format) {
     case THAW_FORMAT_JSONL:
         printf("{\"version\":\"%s\",\"users\":%" PRId64 ",\"items\":%" PRId64
-               ",\"columns\":%d,\"bytes\":%" PRId64 "}\n",
-               name, nusers, nitems, j->columns, nbytes);
+               ",\"columns\":%d,\"bytes\":%" PRId64 ",\"filled_items\":%" PRId64 "}\n",
+               name, nusers, nitems, j->columns, nbytes, j->filled.items);
         break;
     case THAW_FORMAT_CSV:
-        printf("version,users,items,columns,bytes\n%s,%" PRId64 ",%" PRId64 ",%d,%" PRId64 "\n", name, nusers,
-               nitems, j->columns, nbytes);
+        printf("version,users,items,columns,bytes,filled_items\n%s,%" PRId64 ",%" PRId64 ",%d,%" PRId64
+               ",%" PRId64 "\n",
+               name, nusers, nitems, j->columns, nbytes, j->filled.items);
         break;
     default:
-        printf("%s/%s: %s users, %s items, %d columns, %s\n", j->o->out, name,
-               thaw_human_count(users, nusers), thaw_human_count(items, nitems), j->columns,
+        if (j->filled.items)
+            snprintf(filled, sizeof filled, " (%s by their attributes alone)",
+                     thaw_human_count(count, j->filled.items));
+        printf("%s/%s: %s users, %s items%s, %d columns, %s\n", j->o->out, name,
+               thaw_human_count(users, nusers), thaw_human_count(items, nitems), filled, j->columns,
                thaw_human_bytes(bytes, nbytes));
     }
 }
 
 static int run(struct thaw_job_ctx *ctx, const void *options, const struct thaw_list *operands,
                struct thaw_err *err) {
-    struct job j = {.ctx = ctx, .c = ctx->comm, .o = options};
+    const struct options *o = options;
+    struct job j = {.ctx = ctx,
+                    .c = ctx->comm,
+                    .o = options,
+                    .cold = {.prior_dir = o->prior,
+                             .association_dir = o->association,
+                             .generator_dir = o->generator,
+                             .blend_file = o->blend}};
     bool skip = false;
     (void)operands;
     int code = inputs_open(&j, err);
@@ -377,6 +461,7 @@ static int run(struct thaw_job_ctx *ctx, const void *options, const struct thaw_
     if (!code && !skip && is_first(&j)) report(&j);
     if (j.manifest) thaw__tables__free_unpacked(j.manifest, NULL);
     free(j.gramian);
+    thaw_tables_cold_clear(&j.cold);
     thaw_plan_clear(&j.plan[THAW_USERS]);
     thaw_plan_clear(&j.plan[THAW_ITEMS]);
     thaw_dataset_close(&j.dataset);
@@ -390,17 +475,24 @@ static const struct thaw_cmd cmd = {
     .summary = "publish a model as tables for thaw-lookup",
     .operands = "",
     .description =
-        "Writes the factors of a model, with the ids and what each user has seen, as "
-        "memory-mappable files in a new version of a "
-        "tables folder, and makes it current by a rename: a reader sees the old version or the "
-        "new one, never half of one. "
-        "The files are the same bytes for any number of ranks. A stop signal (SIGTERM, SIGUSR1) ends "
-        "with 75 before the next part, and nothing of the new version stays.\n\n"
-        "When the current version was made from the same model, nothing is written.",
+        "Writes the factors of a model, with the ids and what each user has seen, as memory-mappable "
+        "files in a new version of a tables folder, and makes it current by a rename: a reader sees the "
+        "old version or the new one, never half of one. The files are the same bytes for any number of "
+        "ranks. A stop signal (SIGTERM, SIGUSR1) ends with 75 before the next part, and nothing of the "
+        "new version stays.\n\n"
+        "With --prior, --association and --generator the tables also answer for users nobody knows yet, "
+        "from a profile and a few known items; --blend says how the three are weighed. They must have "
+        "been made from the same dataset, the prior from the same model. Where the prior has weights for "
+        "items, each item without training interactions (new, or known from held-out users alone) gets "
+        "the vector that its attributes tell, so that it can be recommended; the results say how many "
+        "did. Not with a prior that was fitted with --item-vectors.\n\n"
+        "When the current version was made from the same model and the same of these, nothing is written.",
     .files = "OUT/v000001: A version: vectors, ids, an index of the ids and what users have seen.\n"
              "OUT/current: A link to the version that readers take.",
     .examples = "thaw tables --model model --out tables\n"
-                "mpirun -n 4 thaw tables --model model --out tables --keep 3",
+                "mpirun -n 4 thaw tables --model model --out tables --keep 3\n"
+                "thaw tables --model model --out tables --prior prior --association association --generator "
+                "generator --blend blend.pb",
     THAW_CMD_OPTIONS(struct options, opts),
 };
 const struct thaw_job thaw_job_tables = {&cmd, run};

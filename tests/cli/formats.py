@@ -255,12 +255,49 @@ def check_tables(folder, m, ids, shards, vectors):
                 assert np.array_equal(load(folder, part_name(side, p, parts, "seen_ptr.npy"), "<i8"), shards[side][p]["indptr"])
                 assert np.array_equal(load(folder, part_name(side, p, parts, "seen.npy"), "<u4"), shards[side][p]["indices"])
             row += n
-    assert names[at:] == ["items.gramian.npy"]
+    assert names[at] == "items.gramian.npy"
+    at = check_attributes(folder, m, names, at + 1, shards["items"])
+    check_models(m, names[at:])
     k = m["als"]["factors"]
     y = vectors["items"][:, :k].astype(np.float64)
     gramian = load(folder, "items.gramian.npy", "<f8")
     assert gramian.shape == (k, k) and np.allclose(gramian, y.T @ y, rtol=1e-5, atol=1e-6 * np.abs(gramian).max())
     return gramian
+
+
+def check_attributes(folder, m, names, at, shards):
+    """The columns of categorical and multi attributes of each item, behind the gramian."""
+    named = [a for a in m["item_attributes"] if a["kind"] in (0, 1)]
+    for p in range(m["parts"] if named else 0):
+        exts = ["attributes_ptr.npy", "attributes.npy"]
+        assert names[at : at + 2] == [part_name("items", p, m["parts"], e) for e in exts]
+        at += 2
+        ptr, columns = (load(folder, part_name("items", p, m["parts"], e), t) for e, t in zip(exts, ("<i8", "<u4")))
+        z = shards[p]
+        for r in range(len(z["ids"])):
+            own = z["feature_indices"][z["feature_indptr"][r] : z["feature_indptr"][r + 1]]
+            kept = [c for c in own if any(a["first_column"] <= c < a["first_column"] + a["columns"] for a in named)]
+            assert kept == columns[ptr[r] : ptr[r + 1]].tolist()
+        assert len(ptr) == len(z["ids"]) + 1 and ptr[0] == 0
+    return at
+
+
+def check_models(m, names):
+    """The files of the cold-start models, by their manifests alone."""
+    parts, want = m["parts"], []
+    if m["prior"]:
+        want += ["prior.user_weights.npy", "prior.user_precision.npy", "prior.user_covariance.npy"]
+        want += ["prior.item_weights.npy"] if m["prior"]["item_features"] else []
+    if m["association"]:
+        for n in m["association"]["known"]:
+            for p in range(parts):
+                want += [f"associate.n{n:03d}." + part_name("items", p, parts, f"{e}.npy") for e in ("indptr", "indices", "values")]
+                if m["association"]["method"] == 0:
+                    want.append(f"associate.n{n:03d}." + part_name("columns", p, parts, "npy"))
+    if m["generator"]:
+        want += ["generator.net.npy"] + ["generator." + part_name("items", p, parts, "npy") for p in range(parts)]
+    assert sorted(names) == sorted(want), set(names) ^ set(want)
+    assert all(not m[x] or m[x]["dataset_digest"] == m["dataset_digest"] for x in ("prior", "association", "generator", "blend"))
 
 
 def strength(als, r):
@@ -334,7 +371,7 @@ def check_lookups(tables, m, ids, shards, vectors, gramian):
     rows, r = plain[1:7:2], np.array([1.0, 4.0, 2.5])
     history = ",".join(ids["items"][i].decode() for i in rows)
     x = fold_in(als, y, gramian, rows, r)
-    hits = tool(tables, f"--history={history}", "--strengths=1,4,2.5", "-k", "6")
+    hits = tool(tables, f"--history={history}", "--strengths=1,4,2.5", "--method=fold-in", "-k", "6")
     check_hits(hits, ids, scores_of(als, x, y), set(rows), 6)
 
 
@@ -365,4 +402,5 @@ def main():
     print(f"{len(ids['users'])} users, {len(ids['items'])} items, {dataset['interactions']} interactions: all as specified")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# thaw bench kernels: every kernel of every set is right, at sizes that are multiples of nothing too; formats; refusals.
+# thaw bench: every kernel of every set is right, at sizes that are multiples of nothing too; so is what a grid computes; formats; refusals.
 # labels: bench
 set -euo pipefail
 tmp=$(mktemp -d)
@@ -39,3 +39,20 @@ refused kernels --factors 0 -- "not a number in 1..1024"
 refused kernels --factors 8x -- "not a number in 1..1024"
 refused disks -- "cannot be measured"
 refused -- kernels
+
+# On a process grid: every result is checked inside, each operation is there, and so is what bounds it.
+for n in 1 3; do
+    mpirun -n $n --bind-to none thaw bench linalg --n 200 --block 16 --repetitions 1 --quiet --format csv >"$tmp/csv" || fail "wrong: $(cat "$tmp/csv")"
+    for precision in single double; do
+        for what in peak inverse solve gemm potrf potri; do
+            grep -qE "^$precision,$what,200,1,$n,16,[^,]*,[^,]*,[^,]*,[^,]*,[^,]*,1$" "$tmp/csv" || fail "no $precision $what on $n ranks: $(cat "$tmp/csv")"
+        done
+    done
+done
+thaw bench linalg --n 50 --precision single --repetitions 1 --quiet --format jsonl >"$tmp/jsonl"
+python3 -c 'import json, sys
+rows = [json.loads(line) for line in open(sys.argv[1])]
+assert len(rows) == 6 and all(r["right"] and r["n"] == 50 for r in rows)' "$tmp/jsonl" || fail "malformed: $(cat "$tmp/jsonl")"
+thaw bench linalg --n 50 --precision single --repetitions 1 --only inverse --quiet >"$tmp/text"
+grep -qE '^single +inverse +50 +1x1 ' "$tmp/text" && ! grep -q potrf "$tmp/text" || fail "no text, or too much: $(cat "$tmp/text")"
+refused linalg --only everything -- "none of inverse"

@@ -21,7 +21,7 @@ thaw prepare --events log/events-*.csv "${common[@]}" --out other --parts 4 --mi
 thaw train --data data --out model --factors 5 --iterations 2 --holdout-users 0.1 --quiet >/dev/null
 
 thaw tables --model model --out tables --quiet --format jsonl >out
-grep -qE '^\{"version":"v000001","users":[0-9]+,"items":[0-9]+,"columns":5,"bytes":[0-9]+\}$' out || fail "report: $(cat out)"
+grep -qE '^\{"version":"v000001","users":[0-9]+,"items":[0-9]+,"columns":5,"bytes":[0-9]+,"filled_items":0\}$' out || fail "report: $(cat out)"
 for ranks in 2 3 4; do
     ranks "$ranks" thaw tables --model model --out "tables-$ranks" --quiet >/dev/null
     diff -r -x manifest.pb tables "tables-$ranks" || fail "other bytes with $ranks ranks"

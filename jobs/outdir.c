@@ -1,0 +1,96 @@
+// outdir.c: see outdir.h.
+#include "jobs/outdir.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+// Where an older folder stands between two renames.
+static const char ASIDE[] = ".replaced.tmp";
+
+static int beside(char to[THAW_PATH_MAX], const char *path, const char *suffix, struct thaw_err *err) {
+    const int n = snprintf(to, THAW_PATH_MAX, "%s%s", path, suffix);
+    if (n > 0 && n < THAW_PATH_MAX) return THAW_OK;
+    return thaw_fail(err, THAW_EUSAGE, "%.200s...: the path is longer than %d bytes", path,
+                     THAW_PATH_MAX - 1);
+}
+
+static bool is_empty(const char *path) {
+    DIR *d = opendir(path);
+    bool empty = d != NULL;
+    for (const struct dirent *e; empty && (e = readdir(d));)
+        empty = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0;
+    if (d) closedir(d);
+    return empty;
+}
+
+static bool is_whole(const char *path) {
+    char manifest[THAW_PATH_MAX];
+    return thaw_path_join(manifest, path, "manifest.pb", NULL) == THAW_OK && thaw_path_exists(manifest);
+}
+
+static int may_write(const struct thaw_outdir *o, const char *what, bool force, struct thaw_err *err) {
+    if (!thaw_path_exists(o->path) || is_empty(o->path)) return thaw_dir_check(o->work, err);
+    if (!is_whole(o->path))
+        return thaw_fail(err, THAW_EUSAGE, "%s holds other files: give another --out", o->path);
+    if (!force)
+        return thaw_fail(err, THAW_EUSAGE,
+                         "%s holds %s already: give another --out, or --force to replace it", o->path, what);
+    return thaw_dir_check(o->work, err);
+}
+
+static int rename_to(const char *from, const char *to, struct thaw_err *err) {
+    if (rename(from, to) == 0) return THAW_OK;
+    return thaw_fail_errno(err, THAW_EIO, "%s: cannot be renamed to %s", from, to);
+}
+
+static int sync_parent(const char *path, struct thaw_err *err) {
+    char parent[THAW_PATH_MAX];
+    int code = beside(parent, path, "", err);
+    char *slash = code ? NULL : strrchr(parent, '/');
+    if (slash) slash[slash == parent] = 0;
+    return code ? code : thaw_dir_sync(slash ? parent : ".", err);
+}
+
+static int begin(struct thaw_outdir *o, const char *what, bool force, struct thaw_err *err) {
+    char aside[THAW_PATH_MAX];
+    int code = beside(aside, o->path, ASIDE, err);
+    if (code) return code;
+    if (is_whole(aside)) // a run was killed between its two renames
+        code = thaw_path_exists(o->path) ? thaw_dir_remove(aside, err) : rename_to(aside, o->path, err);
+    if (!code) code = may_write(o, what, force, err);
+    if (!code) code = thaw_dir_remove(o->work, err);
+    return code ? code : thaw_dir_make(o->work, err);
+}
+
+int thaw_outdir_begin(struct thaw_outdir *o, struct thaw_comm *c, const char *out, const char *what,
+                      bool force, struct thaw_err *err) {
+    *o = (struct thaw_outdir){0};
+    int code = beside(o->path, out, "", err);
+    for (size_t n = strlen(o->path); n > 1 && o->path[n - 1] == '/'; n--) o->path[n - 1] = 0;
+    if (!code) code = beside(o->work, o->path, ".tmp", err);
+    if (!code && thaw_comm_rank(c) == 0) code = begin(o, what, force, err);
+    if ((code = thaw_comm_agree(c, code, err))) o->work[0] = 0;
+    return code;
+}
+
+static int commit(const struct thaw_outdir *o, struct thaw_err *err) {
+    char aside[THAW_PATH_MAX];
+    int code = beside(aside, o->path, ASIDE, err);
+    if (!code) code = thaw_dir_sync(o->work, err);
+    const bool replace = is_whole(o->path);
+    if (!code && replace) code = rename_to(o->path, aside, err);
+    if (!code) code = rename_to(o->work, o->path, err);
+    if (!code) code = sync_parent(o->path, err);
+    return code || !replace ? code : thaw_dir_remove(aside, err);
+}
+
+int thaw_outdir_commit(struct thaw_outdir *o, struct thaw_comm *c, struct thaw_err *err) {
+    return thaw_comm_agree(c, thaw_comm_rank(c) == 0 ? commit(o, err) : THAW_OK, err);
+}
+
+void thaw_outdir_discard(struct thaw_outdir *o, struct thaw_comm *c) {
+    if (o->work[0] && thaw_comm_rank(c) == 0) thaw_dir_remove(o->work, NULL);
+    o->work[0] = 0;
+}
