@@ -105,7 +105,7 @@ void thaw_study_source(const struct thaw_study *s, struct thaw_cold_source *sour
     *source = (struct thaw_cold_source){.items_dir = s->e->model->dir,
                                         .items = m->items,
                                         .als = m->als,
-                                        .blend = s->blend,
+                                        .blend = &s->scoring,
                                         .gramian = s->gramian};
 }
 
@@ -301,6 +301,9 @@ int thaw_study_open(struct thaw_study *s, struct thaw_err *err) {
     default_numbers(s);
     if (!code && e->o->blend) code = thaw_study_blend_read(s, e->o->blend, err);
     if (e->o->samples > 0) s->samples = (int32_t)e->o->samples;
+    thaw__blend__init(&s->scoring);
+    s->scoring.dataset_digest = e->dataset->digest;
+    s->scoring.samples = s->samples;
     if (!code && e->als->model == THAW__ALS__MODEL__EXPLICIT)
         code = thaw_fail(err, THAW_EUSAGE,
                          "%s: an explicit model predicts ratings; cold users are studied with "

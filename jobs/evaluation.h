@@ -137,7 +137,8 @@ struct thaw_study {
     double ease_ridge;
     Thaw__Association *ease_manifest;
     struct thaw_cold *ease;
-    Thaw__Blend *blend; // as read; NULL
+    Thaw__Blend *blend;  // as read; NULL
+    Thaw__Blend scoring; // what models are opened with: the draws; other numbers come with each call
     char scratch[THAW_PATH_MAX];
     bool scratch_made;
     Thaw__Known known[THAW_KNOWN_MAX]; // numbers used for each of e->known
