@@ -21,9 +21,10 @@ static const double ease_ridges[] = {1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6, 3e6};
 static const struct {
     int factors;
     double unobserved, regularization;
-} ials_trainings[] = {{32, .1, .01}, {32, .2, .015}, {32, .3, .03}, {64, .1, .005},
-                      {64, .1, .01}, {64, .2, .01},  {64, .3, .01}, {128, .3, .01}};
-static const double ials_unobserved[] = {.01, .03, .06, .09, .15},
+} ials_trainings[] = {{32, .1, .01},   {32, .2, .015}, {32, .3, .03}, {64, .1, .005},
+                      {64, .1, .01},   {64, .2, .01},  {64, .3, .01}, {128, .3, .01},
+                      {64, .003, .02}, {64, .01, .02}, {64, .03, .02}}; // the last three for sparse logs
+static const double ials_unobserved[] = {.001, .003, .01, .03, .06, .09, .15},
                     ials_regularizations[] = {.01, .03, .1, .2, .45, .8, 1.5, 3, 5};
 static const double prior_unobserved[] = {0, .001, .003, .01, .03}, prior_weights[] = {.01, .03, .06, .1, .2};
 static const double episodic_ridges[] = {.25, .5, 1, 2, 5, 10};
