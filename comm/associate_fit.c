@@ -41,9 +41,8 @@ static void tell(const struct thaw_associate *a, const struct thaw_associate_sys
 
 // Collective. A signal ends the job between two systems.
 static int check_stop(const struct thaw_associate *a, struct thaw_err *err) {
-    int64_t stop = thaw_comm_stop_requested(a->c);
-    thaw_comm_max_i64(a->c, &stop, 1);
-    return stop ? thaw_fail(err, THAW_ESTOPPED, "stopped on request: the same command begins anew") : THAW_OK;
+    if (!thaw_comm_stop_agreed(a->c)) return THAW_OK;
+    return thaw_fail(err, THAW_ESTOPPED, "stopped on request: the same command begins anew");
 }
 
 // Collective. Solve and write one system; its matrices are freed.

@@ -431,6 +431,7 @@ int thaw_associate_pairs(struct thaw_associate *a, struct thaw_associate_system 
     struct thaw_shuffle *out = NULL;
     bool done = false;
     int64_t r = 0;
+    thaw_comm_phase(a->c, "count");
     int code = thaw_comm_agree(a->c, pairs_new(&p, err), err);
     if (!code) code = thaw_shuffle_new(&out, a->c, exchange_bytes(a), deliver, &p, err);
     if (code) goto end;

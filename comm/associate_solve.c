@@ -141,6 +141,7 @@ static int solve_knn(const struct thaw_associate *a, struct thaw_associate_syste
 int thaw_associate_solve(struct thaw_associate *a, struct thaw_associate_system *s, double *residual,
                          struct thaw_err *err) {
     double *d = NULL;
+    thaw_comm_phase(a->c, "factor");
     int code = thaw_alloc(&d, (size_t)a->nitems, sizeof *d, "a diagonal", err);
     *residual = -1;
     if ((code = thaw_comm_agree(a->c, code, err))) return code;

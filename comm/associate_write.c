@@ -361,6 +361,7 @@ int thaw_associate_write(struct thaw_associate *a, const struct thaw_associate_s
     const size_t room = (size_t)(ROWS * w.m->lcols + (features > 0 ? features : 0));
     int64_t steps = a->items->first_part[rank + 1] - a->items->first_part[rank];
     w.most = a->config->neighbors > 0 ? a->config->neighbors : INT64_MAX;
+    thaw_comm_phase(a->c, "write");
     thaw_comm_max_i64(a->c, &steps, 1);
     int code = thaw_alloc(&w.entry, room, sizeof *w.entry, "neighbours", err);
     if (!code) code = thaw_alloc(&w.magnitude, room, sizeof *w.magnitude, "neighbours", err);

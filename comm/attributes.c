@@ -65,6 +65,7 @@ int thaw_attributes_pass(struct thaw_attributes_walk *w, struct thaw_shuffle *s,
                          int (*last)(void *user, struct thaw_err *err), struct thaw_err *err) {
     bool read = false, ended = false, done = false;
     int code = THAW_OK;
+    thaw_comm_phase(w->comm, "read");
     thaw_log_phase(w->log, what, share_bytes(w->s), "bytes");
     while (!code && !done) {
         int own = read ? THAW_OK : thaw_attributes_walk(w, s, &read, err);

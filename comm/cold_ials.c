@@ -18,6 +18,13 @@ static int load(struct thaw_ials *t, const struct thaw_als_config *config, struc
     return code;
 }
 
+// Collective. A signal ends it between two sweeps.
+static int sweep(struct thaw_ials *t, struct thaw_err *err) {
+    if (thaw_comm_stop_agreed(t->c))
+        return thaw_fail(err, THAW_ESTOPPED, "stopped on request: the same command begins anew");
+    return thaw_fit_iterate(t->fit, err);
+}
+
 int thaw_ials_train(struct thaw_ials *t, int factors, double unobserved, double regularization,
                     struct thaw_err *err) {
     if (t->fit && factors == t->factors && unobserved == t->unobserved && regularization == t->regularization)
@@ -32,7 +39,7 @@ int thaw_ials_train(struct thaw_ials *t, int factors, double unobserved, double 
     if (!code && before != factors) code = load(t, &config, err);
     if (!code) code = thaw_fit_new(&t->fit, t->c, &config, &t->in, t->als.seed, err);
     if (!code) code = thaw_fit_begin(t->fit, err);
-    for (int i = 0; !code && i < THAW_IALS_SWEEPS; i++) code = thaw_fit_iterate(t->fit, err);
+    for (int i = 0; !code && i < THAW_IALS_SWEEPS; i++) code = sweep(t, err);
     if (code) {
         thaw_fit_free(&t->fit);
         return code;
@@ -49,7 +56,8 @@ struct thaw_heldout_model thaw_ials_model(const struct thaw_ials *t, double unob
                                    .items = &t->in.plan[THAW_ITEMS],
                                    .rows = t->fit->rows[THAW_ITEMS],
                                    .gramian = t->fit->gramian[THAW_ITEMS],
-                                   .budget_bytes = t->exchange_bytes};
+                                   .budget_bytes = t->exchange_bytes,
+                                   .stoppable = true};
     m.config.unobserved = unobserved;
     m.config.lambda = regularization;
     return m;

@@ -110,6 +110,7 @@ static double ndcg_of(const struct worker *w, int64_t u, const int64_t *top) {
 }
 
 struct task {
+    struct thaw_comm *c;
     const struct thaw_scorer *scorer;
     const struct thaw_cold_users *users;
     int n, k;
@@ -120,6 +121,8 @@ struct task {
 
 static int do_user(struct worker *w, const struct task *t, int64_t u) {
     struct thaw_newcomer who;
+    if (thaw_comm_stop_requested(t->c))
+        return thaw_fail(&w->err, THAW_ESTOPPED, "stopped on request: the same command begins anew");
     int code = meet(w, u, t->n, &who);
     if (t->top) return code ? code : rank_one(w, u, &who, t->first, t->top + u * t->k);
     for (int i = 0; !code && i < t->ncandidates; i++) {
@@ -133,6 +136,7 @@ static int do_user(struct worker *w, const struct task *t, int64_t u) {
 static int do_users(const struct task *t, struct thaw_err *err) {
     int64_t failed_at = INT64_MAX;
     struct thaw_err first = THAW_ERR_INIT;
+    thaw_comm_phase(t->c, "rank");
 #pragma omp parallel
     {
         struct worker w;
@@ -152,14 +156,15 @@ static int do_users(const struct task *t, struct thaw_err *err) {
 
 int thaw_cold_rank(struct thaw_comm *c, const struct thaw_scorer *s, const struct thaw_cold_users *users,
                    int n, int candidate, int k, int64_t *top, struct thaw_err *err) {
-    const struct task t = {.scorer = s, .users = users, .n = n, .k = k, .top = top, .first = candidate};
+    const struct task t = {
+        .c = c, .scorer = s, .users = users, .n = n, .k = k, .top = top, .first = candidate};
     return thaw_comm_agree(c, do_users(&t, err), err);
 }
 
 int thaw_cold_search(struct thaw_comm *c, const struct thaw_scorer *s, const struct thaw_cold_users *users,
                      int n, int cutoff, int ncandidates, double *ndcg, struct thaw_err *err) {
     const int64_t nusers = users->set->nusers;
-    struct task t = {.scorer = s, .users = users, .n = n, .k = cutoff, .ncandidates = ncandidates};
+    struct task t = {.c = c, .scorer = s, .users = users, .n = n, .k = cutoff, .ncandidates = ncandidates};
     int code = thaw_alloc(&t.ndcg, (size_t)nusers * (size_t)ncandidates, sizeof *t.ndcg, "a search", err);
     if (!code) code = do_users(&t, err);
     code = thaw_comm_agree(c, code, err);

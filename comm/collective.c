@@ -34,6 +34,12 @@ void thaw_comm_max_f64(struct thaw_comm *c, double *x, int64_t n) {
     reduce_all(c, x, n, MPI_DOUBLE, sizeof *x, MPI_MAX);
 }
 
+bool thaw_comm_stop_agreed(struct thaw_comm *c) {
+    int64_t stop = thaw_comm_stop_requested(c);
+    thaw_comm_max_i64(c, &stop, 1);
+    return stop != 0;
+}
+
 void thaw_comm_exscan_i64(struct thaw_comm *c, int64_t *x, int64_t n) {
     int64_t most = thaw_comm_count_max();
     for (int64_t at = 0; c->size > 1 && at < n; at += most) {

@@ -25,6 +25,9 @@ static bool digits(const char **at) {
     return true;
 }
 
+// Where a dataset is written until it is whole, inside its folder.
+static const char WORK[] = "dataset.tmp";
+
 // Is this a file that thaw prepare writes, or its temporary?
 static bool is_ours(const char *name, bool all) {
     const char *at = name;
@@ -36,10 +39,12 @@ static bool is_ours(const char *name, bool all) {
     return known && (*at == 0 || strcmp(at, ".tmp") == 0);
 }
 
+// Without its manifest, which goes first, what is left is no dataset.
 static int clear_files(const char *dir, bool all, struct thaw_err *err) {
     DIR *d = opendir(dir);
     struct dirent *entry;
     int code = THAW_OK;
+    if (d && unlinkat(dirfd(d), "manifest.pb", 0) == 0) code = thaw_dir_sync(dir, err);
     if (!d) return thaw_fail_errno(err, THAW_EIO, "%s: cannot open this folder", dir);
     while (!code && (entry = readdir(d)))
         if (is_ours(entry->d_name, all) && unlinkat(dirfd(d), entry->d_name, 0) != 0 && errno != ENOENT)
@@ -55,17 +60,21 @@ static int check_writable(const char *dir, struct thaw_err *err) {
 }
 
 static int begin(const char *dir, bool force, bool *made, struct thaw_err *err) {
-    char manifest[THAW_PATH_MAX];
+    char manifest[THAW_PATH_MAX], work[THAW_PATH_MAX];
     int code = thaw_path_join(manifest, dir, "manifest.pb", err);
+    if (!code) code = thaw_path_join(work, dir, WORK, err);
     if (code) return code;
     *made = !thaw_path_exists(dir);
     if (!thaw_path_exists(manifest)) {
         code = thaw_dir_make(dir, err);
         if (!code) code = check_writable(dir, err);
-        return code || *made ? code : clear_files(dir, true, err);
+        if (!code && !*made) code = clear_files(dir, true, err);
+        return code || *made ? code : thaw_dir_remove(work, err);
     }
-    if (force)
-        return check_writable(dir, err); // the old dataset stays until the new one is ready to be written
+    if (force) { // the old dataset stays until the new one is whole
+        code = check_writable(dir, err);
+        return code ? code : thaw_dir_remove(work, err);
+    }
     return thaw_fail(err, THAW_EUSAGE,
                      "%s holds a dataset already: give another --out, or --force to replace it", dir);
 }
@@ -75,9 +84,15 @@ int thaw_prep_out_begin(struct thaw_comm *c, const char *dir, bool force, bool *
     return thaw_comm_agree(c, code, err);
 }
 
-int thaw_prep_out_clear(struct thaw_comm *c, const char *dir, bool all, struct thaw_err *err) {
-    int code = thaw_comm_rank(c) == 0 ? clear_files(dir, all, err) : THAW_OK;
-    return thaw_comm_agree(c, code, err);
+int thaw_prep_work_begin(struct thaw_prep *p, struct thaw_err *err) {
+    int code = thaw_path_join(p->unfinished, p->cfg->out, WORK, err);
+    if (!code && thaw_comm_rank(p->comm) == 0) code = thaw_dir_make(p->unfinished, err);
+    return thaw_comm_agree(p->comm, code, err);
+}
+
+void thaw_prep_work_discard(struct thaw_prep *p) {
+    if (p->unfinished[0] && thaw_comm_rank(p->comm) == 0) thaw_dir_remove(p->unfinished, NULL);
+    p->unfinished[0] = 0;
 }
 
 void thaw_prep_each_count(const struct thaw_prep *p,
@@ -206,18 +221,43 @@ static int write_manifest(struct thaw_prep *p, Thaw__Run *run, Thaw__Dataset *fi
     d.value_sum = p->totals.value_sum;
     d.value_min = p->totals.value_min;
     d.value_max = p->totals.value_max;
-    if (!code) code = thaw_pack_write(p->cfg->out, "manifest.pb", &d.base, err);
+    if (!code) code = thaw_pack_write(p->unfinished, "manifest.pb", &d.base, err);
     if (!code) code = thaw_pack_digest(&d.base, digest, err);
     for (size_t i = 0; i < counts.n; i++) thaw__count__free_unpacked(counts.list[i], NULL);
     free(counts.list);
     return code;
 }
 
+static int move_up(const struct thaw_prep *p, const char *name, struct thaw_err *err) {
+    char from[THAW_PATH_MAX], to[THAW_PATH_MAX];
+    int code = thaw_path_join(from, p->unfinished, name, err);
+    if (!code) code = thaw_path_join(to, p->cfg->out, name, err);
+    if (!code && rename(from, to))
+        code = thaw_fail_errno(err, THAW_EIO, "%s: cannot be renamed to %s", from, to);
+    return code;
+}
+
+// Rank 0. The dataset takes the place of the one before; the manifest goes last.
+static int publish(const struct thaw_prep *p, const Thaw__Dataset *files, struct thaw_err *err) {
+    int code = clear_files(p->cfg->out, false, err);
+    for (size_t i = 0; !code && i < files->n_files; i++) code = move_up(p, files->files[i]->name, err);
+    if (!code) code = thaw_dir_sync(p->cfg->out, err);
+    if (!code) code = move_up(p, "manifest.pb", err);
+    if (!code) code = thaw_dir_sync(p->cfg->out, err);
+    if (!code) return thaw_dir_remove(p->unfinished, err);
+    clear_files(p->cfg->out, false, NULL);
+    return code;
+}
+
 int thaw_prep_commit(struct thaw_prep *p, Thaw__Run *run, uint64_t *digest, struct thaw_err *err) {
     Thaw__Dataset *files = NULL;
+    thaw_comm_phase(p->comm, "commit");
     int code = gather_files(p, &files, err);
     if (code) return code;
-    if (thaw_comm_rank(p->comm) == 0) code = write_manifest(p, run, files, digest, err);
+    const bool first = thaw_comm_rank(p->comm) == 0;
+    if (first) code = write_manifest(p, run, files, digest, err);
+    thaw_comm_phase(p->comm, "publish");
+    if (!code && first) code = publish(p, files, err);
     if (files) thaw__dataset__free_unpacked(files, NULL);
     return thaw_comm_agree(p->comm, code, err);
 }

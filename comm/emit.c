@@ -194,7 +194,8 @@ static int write_part(struct emit *e, int side, int32_t k, int64_t n, struct tha
                                    .feature_indptr = csr.indptr,
                                    .feature_indices = csr.indices,
                                    .feature_values = csr.values};
-    if (!code) code = thaw_shard_write(p->cfg->out, (enum thaw_side)side, part, p->nparts, &data, &info, err);
+    if (!code)
+        code = thaw_shard_write(p->unfinished, (enum thaw_side)side, part, p->nparts, &data, &info, err);
     thaw_part_file(name, (enum thaw_side)side, part, p->nparts, "npz");
     if (!code) code = note_file(p, name, &info, err);
     thaw_file_info_clear(&info);
@@ -331,6 +332,7 @@ static int share_totals(struct emit *e, struct thaw_err *err) {
 
 int thaw_prep_emit(struct thaw_prep *p, struct thaw_err *err) {
     struct emit e = {.p = p};
+    thaw_comm_phase(p->comm, "write");
     int code = thaw_alloc(&e.sums, (size_t)p->own_parts, sizeof *e.sums, "sums of parts", err);
     code = thaw_comm_agree(p->comm, code, err);
     thaw_log_phase(p->log, "writing (rank 0's parts)", 2 * (int64_t)p->own_parts, "parts");

@@ -285,7 +285,9 @@ static int read_all(struct eventlog *e, struct thaw_err *err) {
     bool finished = false, done = false;
     thaw_log_phase(e->p->log, "reading (rank 0's share)", share_bytes(e), "bytes");
     while (!code && !done) {
+        thaw_comm_phase(e->p->comm, "read");
         int local = finished ? THAW_OK : produce(e, &finished, err);
+        thaw_comm_phase(e->p->comm, "shuffle");
         code = thaw_shuffle_round(e->out, finished, &done, local, err);
     }
     thaw_log_phase_end(e->p->log);

@@ -6,6 +6,7 @@
 #include "base/rng.h"
 #include "dense/norm.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,10 +88,31 @@ void thaw_fit_free(struct thaw_fit **f) {
     *f = NULL;
 }
 
+// Collective. Something is not finite though every solve was: the first such row is named.
+static int diverged(const struct thaw_fit *f, struct thaw_err *err) {
+    int64_t row[2] = {INT64_MAX, INT64_MAX};
+    for (int side = 0; side < 2; side++)
+        for (int64_t i = 0; row[side] == INT64_MAX && i < f->in->rows[side]; i++)
+            if (!isfinite(thaw_norm2(f->rows[side] + i * f->columns, f->columns)))
+                row[side] = f->in->first_row[side] + i;
+    thaw_comm_min_i64(f->c, row, 2);
+    for (int side = 0; side < 2; side++)
+        if (row[side] != INT64_MAX)
+            return thaw_fail(err, THAW_EDIVERGED,
+                             "row %" PRId64 " of %s is not finite: raise --regularization or lower --alpha",
+                             row[side], thaw_side_name[side]);
+    return thaw_fail(err, THAW_EDIVERGED,
+                     "the objective is not finite: raise --regularization or lower --alpha");
+}
+
 static int update_gramian(struct thaw_fit *f, enum thaw_side side, struct thaw_err *err) {
+    struct thaw_err own = THAW_ERR_INIT;
     if (!f->gramian[side]) return THAW_OK;
-    return thaw_sweep_gramian(f->c, &f->in->plan[side], f->rows[side], f->config.k, f->columns,
-                              f->gramian[side], err);
+    const int code = thaw_sweep_gramian(f->c, &f->in->plan[side], f->rows[side], f->config.k, f->columns,
+                                        f->gramian[side], &own);
+    if (code == THAW_EDIVERGED) return diverged(f, err);
+    if (code && err) *err = own;
+    return code;
 }
 
 int thaw_fit_begin(struct thaw_fit *f, struct thaw_err *err) {
@@ -153,9 +175,7 @@ static int measure(struct thaw_fit *f, struct thaw_err *err) {
     for (int i = 0; f->gramian[0] && i < f->config.k * f->config.k; i++)
         pairs += f->gramian[0][i] * f->gramian[1][i];
     f->objective = sum[0] + sum[1] + f->config.unobserved * pairs;
-    if (!isfinite(f->objective))
-        code = thaw_fail(err, THAW_EDIVERGED,
-                         "the objective is not finite: raise --regularization or lower --alpha");
+    if (!isfinite(f->objective)) code = diverged(f, err);
 done:
     free(terms);
     return code;

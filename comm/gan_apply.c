@@ -132,6 +132,8 @@ int thaw_gan_apply_batch(struct thaw_gan_apply *a, int64_t number, struct thaw_e
     const size_t k = (size_t)a->shape.k;
     void *all = NULL;
     int64_t nbytes;
+    if (thaw_comm_stop_agreed(a->c))
+        return thaw_fail(err, THAW_ESTOPPED, "stopped on request: the same command begins anew");
     int code = thaw_episodes_batch(a->episodes, number, &a->batch, err);
     if (code) return code;
     thaw_gan_items_fetch(a->items, a->batch, x->known, NULL);

@@ -28,7 +28,8 @@ int thaw_gan_apply_new(struct thaw_gan_apply **a, struct thaw_comm *c, const str
                        struct thaw_err *err);
 void thaw_gan_apply_free(struct thaw_gan_apply **a);
 
-// Collective. Batch `number` of the episodes: a->batch, a->u. THAW_EMEM.
+// Collective. Batch `number` of the episodes: a->batch, a->u. THAW_EMEM. THAW_ESTOPPED: some rank was asked
+// to stop.
 int thaw_gan_apply_batch(struct thaw_gan_apply *a, int64_t number, struct thaw_err *err);
 // Collective, after batch. nll[batch]: mean negative log likelihood of each sample's items to predict; NaN
 // where there are none. THAW_EDATA: not finite. THAW_EMEM.

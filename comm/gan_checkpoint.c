@@ -55,8 +55,9 @@ static int commit(const char *dir, const char *work, int64_t number, struct thaw
     char path[THAW_PATH_MAX], name[NAME];
     int64_t step[MOST];
     int n, code = thaw_path_join(path, dir, step_name(name, number, ""), err);
-    if (!code) code = thaw_dir_remove(path, err);
-    if (!code && rename(work, path))
+    const bool exchanged = !code && thaw_dir_exchange(work, path); // one of this number was there
+    if (!code) code = thaw_dir_remove(exchanged ? work : path, err);
+    if (!code && !exchanged && rename(work, path))
         code = thaw_fail_errno(err, THAW_EIO, "%s: cannot be renamed to %s", work, path);
     if (!code) code = thaw_dir_sync(dir, err);
     if (!code) code = list(dir, step, &n, err);
@@ -167,15 +168,29 @@ static int save_files(const struct thaw_gan *g, const char *dir, struct thaw_par
     return code ? code : thaw_partfiles_gather(files, g->c, err);
 }
 
+int thaw_gan_check(const struct thaw_gan *g, struct thaw_err *err) {
+    int code = THAW_OK;
+    if (g->scratch->unsound)
+        code = thaw_fail(err, THAW_EDIVERGED,
+                         "step %" PRId64 " of training: a weight is not finite: lower --rate, or take "
+                         "another --seed",
+                         g->step);
+    return thaw_comm_agree(g->c, code, err);
+}
+
 int thaw_gan_save(const struct thaw_gan *g, const char *dir, Thaw__Generator *manifest,
                   struct thaw_err *err) {
     const bool first = thaw_comm_rank(g->c) == 0;
     char work[THAW_PATH_MAX], name[NAME];
     struct thaw_partfiles files = {0};
-    int code = thaw_path_join(work, dir, step_name(name, g->step, ".tmp"), err);
+    thaw_comm_phase(g->c, "checkpoint");
+    int code = thaw_gan_check(g, err);
+    if (code) return code;
+    code = thaw_path_join(work, dir, step_name(name, g->step, ".tmp"), err);
     if (!code && first) code = thaw_dir_remove(work, err);
     if (!code && first) code = thaw_dir_make(work, err);
     if (!(code = thaw_comm_agree(g->c, code, err))) code = save_files(g, work, &files, err);
+    thaw_comm_phase(g->c, "commit");
     if (!code && first) {
         manifest->steps = g->step;
         manifest->files = files.file;
@@ -210,11 +225,16 @@ static int compare(const char *dir, const Thaw__Generator *old, const Thaw__Gene
                                         "episodes",     "steps",       "batch",   "rate",   "weight-decay",
                                         "dropout",      "averaging",   "pooling", "rest",   "sampled-softmax",
                                         "critic-steps", "critic-rate", "penalty", "seed"};
-    if (old->dataset_digest != now->dataset_digest || old->model_digest != now->model_digest)
-        return thaw_fail(
-            err, THAW_EDATA,
-            "%s is a training on another dataset or model: name another --out, or --force to start anew",
-            dir);
+    if (old->dataset_digest != now->dataset_digest)
+        return thaw_fail(err, THAW_EDATA,
+                         "%s is a training on another dataset (digest %016" PRIx64
+                         ") than this run's (%016" PRIx64 "): name another --out, or --force to start anew",
+                         dir, old->dataset_digest, now->dataset_digest);
+    if (old->model_digest != now->model_digest)
+        return thaw_fail(err, THAW_EDATA,
+                         "%s is a training on another model (digest %016" PRIx64
+                         ") than this run's (%016" PRIx64 "): name another --out, or --force to start anew",
+                         dir, old->model_digest, now->model_digest);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(option(old->run, names[i]), option(now->run, names[i])) != 0)
             return thaw_fail(
@@ -223,6 +243,15 @@ static int compare(const char *dir, const Thaw__Generator *old, const Thaw__Gene
                 "start anew",
                 dir, names[i], option(old->run, names[i]), option(now->run, names[i]));
     return THAW_OK;
+}
+
+void thaw_gan_forget_finished(const char *dir, const char *out, const Thaw__Generator *manifest) {
+    ProtobufCMessage *message = NULL;
+    if (!thaw_path_exists(dir) ||
+        thaw_pack_read(out, "manifest.pb", &thaw__generator__descriptor, &message, NULL))
+        return;
+    if (compare(out, (const Thaw__Generator *)message, manifest, NULL) == THAW_OK) thaw_dir_remove(dir, NULL);
+    protobuf_c_message_free_unpacked(message, NULL);
 }
 
 static int load_nets(struct thaw_gan *g, const char *dir, const Thaw__Generator *m, struct thaw_err *err) {
@@ -266,6 +295,10 @@ static int load(struct thaw_gan *g, const char *dir, const Thaw__Generator *mani
     ProtobufCMessage *message = NULL;
     int code = thaw_pack_read(dir, "manifest.pb", &thaw__generator__descriptor, &message, err);
     const Thaw__Generator *m = (const Thaw__Generator *)message;
+    if (!code && m->format != 1)
+        code =
+            thaw_fail(err, THAW_EDATA, "%s: manifest.pb has format %u; this version of Thaw reads format 1",
+                      dir, (unsigned)m->format);
     if (!code && (code = compare(dir, m, manifest, err))) *other = true;
     if (!code) code = load_nets(g, dir, m, err);
     for (int32_t p = plan->first_part[rank]; !code && p < plan->first_part[rank + 1]; p++)
@@ -308,6 +341,10 @@ int thaw_gan_resume(struct thaw_gan *g, const char *dir, const Thaw__Generator *
             return code;
         }
     }
-    if (n) *err = first;
-    return n ? (err->code = THAW_EDATA) : THAW_OK;
+    if (!n) return THAW_OK;
+    *err = first;
+    const size_t told = strlen(err->text);
+    snprintf(err->text + told, sizeof err->text - told,
+             "; no other checkpoint is intact: --force starts anew");
+    return err->code = THAW_EDATA;
 }

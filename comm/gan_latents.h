@@ -13,7 +13,7 @@ struct thaw_latents {
 };
 // Collective. One draw for each of so many training users, as many of whose items are known as there may be
 // (first in time or random, as plan says). real: this rank's users x k, whitened. The same on all ranks, the
-// same bits for any ranks and threads. THAW_EMEM, THAW_EDIVERGED.
+// same bits for any ranks and threads. THAW_EMEM, THAW_EDIVERGED, THAW_ESTOPPED.
 int thaw_latents_draw(struct thaw_latents *l, struct thaw_comm *c, const struct thaw_virtual_plan *plan,
                       const float *real, struct thaw_err *err);
 // Local. latents.made.npy and latents.real.npy into dir. THAW_EIO.

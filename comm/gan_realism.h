@@ -22,7 +22,7 @@ struct thaw_realism {
 };
 // Collective. real: this rank's users x k, whitened (thaw_gan_whiten). degree: of this rank's items. The same
 // on all ranks, the same bits for any ranks and threads. Compares with about 50,000 training users, drawn by
-// id. THAW_EMEM.
+// id. THAW_EMEM, THAW_ESTOPPED.
 int thaw_realism_measure(struct thaw_comm *c, const struct thaw_virtual_plan *plan, const float *real,
                          const int64_t *degree, struct thaw_realism *r, struct thaw_err *err);
 

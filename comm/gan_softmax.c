@@ -420,6 +420,5 @@ void thaw_gan_softmax_backward(struct thaw_gan_softmax *x, const struct thaw_bat
         thaw_sums_add(du, thread, 1, own);
         if (x->sampled) block_scatter(x, block);
     }
-    thaw_sums_start(du, 0);
-    thaw_sums_start(du, 1);
+    thaw_sums_start(du, 0, 2);
 }

@@ -14,16 +14,21 @@
 int thaw_gan_write(const struct thaw_gan *g, const char *dir, struct thaw_partfiles *files,
                    struct thaw_err *err);
 
+// Collective. THAW_EDIVERGED: a weight is not finite since the last step.
+int thaw_gan_check(const struct thaw_gan *g, struct thaw_err *err);
 // Collective. A checkpoint of the training as it is now. manifest: complete but for steps and files
-// (borrowed).
+// (borrowed). THAW_EDIVERGED: a weight is not finite, and nothing is written. THAW_EIO, THAW_EMEM.
 int thaw_gan_save(const struct thaw_gan *g, const char *dir, Thaw__Generator *manifest, struct thaw_err *err);
 // Collective. Go on from the newest checkpoint in dir that is intact; *found: there is one. manifest: of this
 // run, to be compared. note: why an older one was taken, else "". THAW_EUSAGE: it is a training with other
-// options; THAW_EDATA: of other data, or none is intact.
+// options; THAW_EDATA: of other data (both digests are told), or none is intact.
 int thaw_gan_resume(struct thaw_gan *g, const char *dir, const Thaw__Generator *manifest, bool *found,
                     char note[256], struct thaw_err *err);
 // Collective. Remove all checkpoints.
 int thaw_gan_forget(struct thaw_comm *c, const char *dir, struct thaw_err *err);
+// Rank 0. Remove the checkpoints in dir when `out` holds what this very training made: a run that was killed
+// at its end left them.
+void thaw_gan_forget_finished(const char *dir, const char *out, const Thaw__Generator *manifest);
 
 // A generator that was written, with the item rows of this rank.
 struct thaw_generator {

@@ -14,20 +14,26 @@ enum { HEADROOM = 16, BITS = 49 }; // a term within the room is below 2^BITS; th
 
 struct thaw_sums {
     struct thaw_comm *c;
-    int nbuckets, nthreads;
-    size_t n;
+    int nbuckets, carried, nthreads;
     size_t *begin;   // nbuckets + 1
     double *largest; // nbuckets
-    int64_t **acc;   // nthreads arrays of n + nbuckets: a bucket's entries, then how many were out of range
+    int64_t **acc; // nthreads arrays: a bucket's entries, then how many were out of range; in the end what is
+                   // carried
     MPI_Request *request;
-    size_t *first_request; // nbuckets + 1
+    size_t *first_request; // nbuckets + 1: places of each bucket's
+    int *from, *to;        // nbuckets: the buckets that travel with this one
     double wait_s;
     int64_t nbytes;
 };
 
-// Where bucket i begins in acc.
+// Where bucket i begins in acc; i = nbuckets: where it ends, but for what is carried.
 static size_t place(const struct thaw_sums *s, int bucket) {
     return s->begin[bucket] + (size_t)bucket;
+}
+
+// Where the transfer of buckets up to `to` ends in acc.
+static size_t transfer_end(const struct thaw_sums *s, int to) {
+    return place(s, to) + (size_t)(to == s->nbuckets ? s->carried : 0);
 }
 
 static int scale_of(double largest) {
@@ -36,32 +42,34 @@ static int scale_of(double largest) {
     return BITS - HEADROOM - exponent;
 }
 
-int thaw_sums_new(struct thaw_sums **out, struct thaw_comm *c, const size_t *begin, int nbuckets,
+int thaw_sums_new(struct thaw_sums **out, struct thaw_comm *c, const size_t *begin, int nbuckets, int carried,
                   int nthreads, struct thaw_err *err) {
-    const size_t n = begin[nbuckets], most = (size_t)thaw_comm_count_max();
+    const size_t most = (size_t)thaw_comm_count_max();
     const char *what = "sums of gradients";
     struct thaw_sums *s = NULL;
     int code = thaw_alloc(&s, 1, sizeof *s, what, err);
     if (code) return code;
-    *s = (struct thaw_sums){.c = c, .nbuckets = nbuckets, .nthreads = nthreads, .n = n};
+    *s = (struct thaw_sums){.c = c, .nbuckets = nbuckets, .carried = carried, .nthreads = nthreads};
     code = thaw_alloc(&s->begin, (size_t)nbuckets + 1, sizeof *s->begin, what, err);
     if (!code) code = thaw_alloc(&s->largest, (size_t)nbuckets, sizeof *s->largest, what, err);
     if (!code) code = thaw_alloc(&s->acc, (size_t)nthreads, sizeof *s->acc, what, err);
     if (!code)
         code = thaw_alloc(&s->first_request, (size_t)nbuckets + 1, sizeof *s->first_request, what, err);
+    if (!code) code = thaw_alloc(&s->from, (size_t)nbuckets, sizeof *s->from, what, err);
+    if (!code) code = thaw_alloc(&s->to, (size_t)nbuckets, sizeof *s->to, what, err);
+    for (int i = 0; !code && i <= nbuckets; i++) s->begin[i] = begin[i];
     for (int t = 0; !code && t < nthreads; t++)
-        code = thaw_alloc(&s->acc[t], n + (size_t)nbuckets, sizeof **s->acc, what, err);
+        code = thaw_alloc(&s->acc[t], transfer_end(s, nbuckets), sizeof **s->acc, what, err);
     for (int i = 0; !code && i < nbuckets; i++) {
-        s->begin[i] = begin[i];
         s->largest[i] = 1;
-        s->first_request[i + 1] = s->first_request[i] + (begin[i + 1] - begin[i]) / most + 1;
+        s->first_request[i + 1] =
+            s->first_request[i] + (transfer_end(s, i + 1) - place(s, i) + most - 1) / most;
     }
     if (!code) code = thaw_alloc(&s->request, s->first_request[nbuckets], sizeof *s->request, what, err);
     if (code) {
         thaw_sums_free(&s);
         return code;
     }
-    s->begin[nbuckets] = n;
     for (size_t i = 0; i < s->first_request[nbuckets]; i++) s->request[i] = MPI_REQUEST_NULL;
     *out = s;
     return THAW_OK;
@@ -69,12 +77,16 @@ int thaw_sums_new(struct thaw_sums **out, struct thaw_comm *c, const size_t *beg
 
 void thaw_sums_free(struct thaw_sums **s) {
     if (!*s) return;
+    if ((*s)->request)
+        MPI_Waitall((int)(*s)->first_request[(*s)->nbuckets], (*s)->request, MPI_STATUSES_IGNORE);
     for (int t = 0; (*s)->acc && t < (*s)->nthreads; t++) free((*s)->acc[t]);
     free((*s)->acc);
     free((*s)->begin);
     free((*s)->largest);
     free((*s)->request);
     free((*s)->first_request);
+    free((*s)->from);
+    free((*s)->to);
     free(*s);
     *s = NULL;
 }
@@ -131,10 +143,18 @@ void thaw_sums_add(struct thaw_sums *s, int thread, int bucket, const float *x) 
 
 // ---- Travelling ----
 
-void thaw_sums_start(struct thaw_sums *s, int bucket) {
-    const size_t n = s->begin[bucket + 1] - s->begin[bucket] + 1, at = place(s, bucket);
-    const size_t most = (size_t)thaw_comm_count_max();
+int64_t *thaw_sums_carried(struct thaw_sums *s) {
+    return s->acc[0] + place(s, s->nbuckets);
+}
+
+void thaw_sums_start(struct thaw_sums *s, int bucket, int nbuckets) {
+    const int end = bucket + nbuckets;
+    const size_t at = place(s, bucket), n = transfer_end(s, end) - at, most = (size_t)thaw_comm_count_max();
     MPI_Request *request = s->request + s->first_request[bucket];
+    for (int i = bucket; i < end; i++) {
+        s->from[i] = bucket;
+        s->to[i] = end;
+    }
     for (int t = 1; t < s->nthreads; t++) {
         int64_t *own = s->acc[0] + at, *other = s->acc[t] + at;
         for (size_t i = 0; i < n; i++) // unsigned: what was out of range wraps, and is told
@@ -156,7 +176,7 @@ void thaw_sums_poke(struct thaw_sums *s) {
 
 bool thaw_sums_wait(struct thaw_sums *s, int bucket, float *out) {
     const size_t begin = s->begin[bucket], n = s->begin[bucket + 1] - begin;
-    const size_t first = s->first_request[bucket], end = s->first_request[bucket + 1];
+    const size_t first = s->first_request[s->from[bucket]], end = s->first_request[s->to[bucket]];
     int64_t *acc = s->acc[0] + place(s, bucket);
     const double began = thaw_time_s();
     MPI_Waitall((int)(end - first), s->request + first, MPI_STATUSES_IGNORE);

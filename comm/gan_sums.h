@@ -11,18 +11,22 @@
 #include "comm/world.h"
 
 struct thaw_sums;
-// Local. Bucket i is entries [begin[i], begin[i + 1]) of the array; nthreads may add at a time. THAW_EMEM.
-int thaw_sums_new(struct thaw_sums **s, struct thaw_comm *c, const size_t *begin, int nbuckets, int nthreads,
-                  struct thaw_err *err);
-void thaw_sums_free(struct thaw_sums **s);
+// Local. Bucket i is entries [begin[i], begin[i + 1]) of the array; nthreads may add at a time. carried: so
+// many whole numbers travel with the last bucket. THAW_EMEM.
+int thaw_sums_new(struct thaw_sums **s, struct thaw_comm *c, const size_t *begin, int nbuckets, int carried,
+                  int nthreads, struct thaw_err *err);
+void thaw_sums_free(struct thaw_sums **s); // waits for what is under way; collective then
 // Local. The largest entries of earlier sums, one a bucket: part of a training's state.
 double *thaw_sums_largest(struct thaw_sums *s);
 
 // Local; each thread under its own number. x: the whole array; bucket i of it is added.
 void thaw_sums_add(struct thaw_sums *s, int thread, int bucket, const float *x);
-// Collective, all buckets in the same order on all ranks; returns at once, no thread may be adding. poke lets
-// transfers go on.
-void thaw_sums_start(struct thaw_sums *s, int bucket);
+// Local. The numbers that are carried: this rank's before the last bucket starts (they stay until they are
+// set), their sums after it was waited for.
+int64_t *thaw_sums_carried(struct thaw_sums *s);
+// Collective, in the same order on all ranks; returns at once. n buckets from `bucket` as one reduction,
+// while no thread adds to them. poke lets transfers go on.
+void thaw_sums_start(struct thaw_sums *s, int bucket, int n);
 void thaw_sums_poke(struct thaw_sums *s);
 // Collective. The sum into bucket i of out (the whole array); ready for the next one. False when a term of
 // any rank was not finite or far out of range; out is then not set.

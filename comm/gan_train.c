@@ -12,7 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUCKETS = 4, CRITIC_BUCKETS = 3 };
+// A bucket for each stage of the backward pass, in the order of their parameters: the last stage's first. The
+// critic's carry four numbers (gan_critic.c).
+enum { BUCKETS = THAW_GAN_STAGES, CRITIC_BUCKETS = 3, CARRIED = 4 };
 #define COLLAPSED 1e-6 // variance of latents of different users, where real ones have 1
 
 // ---- Begin and end ----
@@ -35,14 +37,16 @@ static void net_free(struct thaw_gan_net *net) {
 }
 
 static int sums_new(struct thaw_gan *g, int nthreads, struct thaw_err *err) {
-    const struct thaw_gan_layout *l = &g->layout, *d = &g->critic_layout;
-    const size_t begin[BUCKETS + 1] = {0, l->first_w, l->second_w, l->last_w, l->n};
+    const struct thaw_gan_layout *d = &g->critic_layout;
     const size_t critic[CRITIC_BUCKETS + 1] = {0, d->second_w, d->last_w, d->n};
     const size_t bk = (size_t)g->config.batch * (size_t)g->config.shape.k, du[3] = {0, bk, bk + 1};
-    int code = thaw_sums_new(&g->sums, g->c, begin, BUCKETS, nthreads, err);
-    if (!code) code = thaw_sums_new(&g->du_sums, g->c, du, 2, nthreads, err);
+    size_t begin[BUCKETS + 1];
+    begin[BUCKETS] = g->layout.n;
+    for (int i = 0; i < BUCKETS; i++) begin[i] = thaw_gan_stage_begin(&g->layout, BUCKETS - 1 - i);
+    int code = thaw_sums_new(&g->sums, g->c, begin, BUCKETS, 0, nthreads, err);
+    if (!code) code = thaw_sums_new(&g->du_sums, g->c, du, 2, 0, nthreads, err);
     if (!code && g->config.adversary > 0)
-        code = thaw_sums_new(&g->critic_sums, g->c, critic, CRITIC_BUCKETS, nthreads, err);
+        code = thaw_sums_new(&g->critic_sums, g->c, critic, CRITIC_BUCKETS, CARRIED, nthreads, err);
     return code;
 }
 
@@ -88,6 +92,7 @@ static int scratch_new(struct thaw_gan *g, struct thaw_err *err) {
     if (!code) code = thaw_alloc(&x->du, (size_t)b * k + 1, sizeof *x->du, what, err);
     if (!code) code = thaw_alloc(&x->judged, rows, sizeof *x->judged, what, err);
     if (!code) code = thaw_alloc(&x->term, (size_t)x->nslices, sizeof *x->term, what, err);
+    if (!code) code = thaw_alloc(&x->slice, (size_t)x->nslices, sizeof *x->slice, what, err);
     if (!code) code = thaw_alloc(&x->count, (size_t)size, sizeof *x->count, what, err);
     if (!code) code = thaw_alloc(&x->place, (size_t)size, sizeof *x->place, what, err);
     for (int r = 0; !code && r < size; r++) {
@@ -118,6 +123,7 @@ static void scratch_free(struct thaw_gan_scratch *x) {
     free(x->du);
     free(x->judged);
     free(x->term);
+    free(x->slice);
     free(x->count);
     free(x->place);
     free(x);
@@ -186,8 +192,9 @@ void thaw_gan_free(struct thaw_gan **out) {
 
 // ---- Slices ----
 
-struct thaw_gan_slice thaw_gan_cut(const struct thaw_gan *g, const struct thaw_batch *batch, int i, int draws,
-                                   int64_t number) {
+// Slice i of this rank.
+static struct thaw_gan_slice cut(const struct thaw_gan *g, const struct thaw_batch *batch, int i, int draws,
+                                 int64_t number) {
     const struct thaw_gan_shape *s = &g->config.shape;
     const struct thaw_gan_scratch *x = g->scratch;
     const int first = i * THAW_GAN_SLICE, left = batch->end - batch->begin - first;
@@ -216,10 +223,23 @@ struct thaw_gan_slice thaw_gan_cut(const struct thaw_gan *g, const struct thaw_b
                                    .dropout = (float)g->config.dropout};
 }
 
+void thaw_gan_make_latents(struct thaw_gan *g, const struct thaw_batch *batch, int draws, int64_t number) {
+    const struct thaw_gan_shape *s = &g->config.shape;
+    struct thaw_gan_scratch *x = g->scratch;
+    thaw_gan_items_fetch(g->items, batch, x->known, x->fixed);
+#pragma omp parallel for schedule(dynamic, 1)
+    for (int i = 0; i < x->nslices; i++) {
+        const size_t first = (size_t)(i * THAW_GAN_SLICE) * (size_t)draws;
+        x->slice[i] = cut(g, batch, i, draws, number);
+        thaw_gan_generate(s, g->generator.p, &x->slice[i], x->tape[i], x->drawn + first * (size_t)s->k);
+        if (g->critic_sums && omp_get_thread_num() == 0) thaw_sums_poke(g->critic_sums);
+    }
+}
+
 // The mean latents of a slice, and what they cost beside the likelihood: sums of |u - real|^2 and of D(u_1).
-static void slice_mean(struct thaw_gan *g, const struct thaw_batch *batch, const struct thaw_gan_slice *in,
-                       int i, int thread) {
+static void slice_mean(struct thaw_gan *g, const struct thaw_batch *batch, int i, int thread) {
     const struct thaw_gan_config *config = &g->config;
+    const struct thaw_gan_slice *in = &g->scratch->slice[i];
     const size_t k = (size_t)config->shape.k, first = (size_t)(i * THAW_GAN_SLICE), n = (size_t)in->b * k;
     struct thaw_gan_scratch *x = g->scratch;
     const float *drawn = x->drawn + first * (size_t)in->draws * k, *real = batch->real + first * k;
@@ -239,30 +259,51 @@ static void slice_mean(struct thaw_gan *g, const struct thaw_batch *batch, const
     }
 }
 
-// The gradient of a slice's parameters and known rows, from that of the mean latents.
-static void slice_backward(struct thaw_gan *g, const struct thaw_batch *batch,
-                           const struct thaw_gan_slice *in, int i, int thread) {
+// The gradient of a slice's latents, draw by draw, from that of their means.
+static void slice_ddrawn(const struct thaw_gan *g, const struct thaw_batch *batch, int i, float *out) {
     const struct thaw_gan_config *config = &g->config;
-    const struct thaw_gan_shape *s = &config->shape;
-    struct thaw_gan_scratch *x = g->scratch;
-    const size_t k = (size_t)s->k, first = (size_t)(i * THAW_GAN_SLICE), n = (size_t)in->b * k;
-    const size_t row = ((size_t)batch->begin + first) * k, known = first * (size_t)s->longest * k;
+    const struct thaw_gan_scratch *x = g->scratch;
+    const struct thaw_gan_slice *in = &x->slice[i];
+    const size_t k = (size_t)config->shape.k, first = (size_t)(i * THAW_GAN_SLICE), n = (size_t)in->b * k;
+    const size_t row = ((size_t)batch->begin + first) * k;
     const float *u = x->u + row, *du = x->du + row, *real = batch->real + first * k;
     const float latent = (float)(2 * config->latent_loss / config->batch), share = 1 / (float)in->draws;
-    float *out = x->ddrawn + first * (size_t)in->draws * k, *gradient = x->gradient[thread];
     for (size_t j = 0; j < n; j++) {
         out[j] = (du[j] + latent * (u[j] - real[j])) * share;
         if (in->draws == 2) out[n + j] = out[j];
         if (config->adversary > 0) out[j] += x->adversary[first * k + j];
     }
-    memset(gradient, 0, g->generator.n * sizeof *gradient);
-    memset(x->dknown + known, 0, n * (size_t)s->longest * sizeof *x->dknown);
-    thaw_gan_generate_backward(s, g->generator.p, in, x->tape[i], x->work[thread], out, gradient,
-                               x->dknown + known);
-    for (int bucket = 0; bucket < BUCKETS; bucket++) thaw_sums_add(g->sums, thread, bucket, gradient);
+}
+
+// A stage of a slice's way back: the gradient of its parameters; in the end that of the known rows.
+static void slice_backward(struct thaw_gan *g, const struct thaw_batch *batch, int i,
+                           enum thaw_gan_stage stage, int thread) {
+    const struct thaw_gan_shape *s = &g->config.shape;
+    struct thaw_gan_scratch *x = g->scratch;
+    const struct thaw_gan_slice *in = &x->slice[i];
+    const size_t k = (size_t)s->k, first = (size_t)(i * THAW_GAN_SLICE), longest = (size_t)s->longest;
+    const size_t begin = thaw_gan_stage_begin(&g->layout, stage), end = thaw_gan_stage_end(&g->layout, stage);
+    float *out = x->ddrawn + first * (size_t)in->draws * k, *dknown = x->dknown + first * longest * k;
+    float *gradient = x->gradient[thread];
+    if (stage == THAW_GAN_LAST) slice_ddrawn(g, batch, i, out);
+    memset(gradient + begin, 0, (end - begin) * sizeof *gradient);
+    if (stage == THAW_GAN_POOLS) memset(dknown, 0, (size_t)in->b * longest * k * sizeof *dknown);
+    thaw_gan_generate_backward(s, g->generator.p, in, x->tape[i], x->work[thread], stage, out, gradient,
+                               dknown);
+    thaw_sums_add(g->sums, thread, BUCKETS - 1 - (int)stage, gradient);
 }
 
 // ---- A step ----
+
+static int diverged(const struct thaw_gan *g, const char *what, double value, struct thaw_err *err) {
+    return thaw_fail(err, THAW_EDIVERGED,
+                     "step %" PRId64 " of training: %s (%g): lower --rate%s, or take another --seed",
+                     g->step + 1, what, value, g->config.adversary > 0 ? " or --adversary" : "");
+}
+
+static int critic_diverged(const struct thaw_gan *g, struct thaw_err *err) {
+    return diverged(g, "a gradient of the critic is not finite or grew too fast", (double)NAN, err);
+}
 
 // Collective. Everybody's latents to everybody.
 static void share_latents(struct thaw_gan *g) {
@@ -293,23 +334,18 @@ static double variance_of(const float *u, int b, int k) {
     return total / k;
 }
 
-// Collective. Latents and losses of batch `number`; slice[nslices] is what it was cut into.
-static int forward(struct thaw_gan *g, const struct thaw_batch *batch, int64_t number,
-                   struct thaw_gan_slice *slice, bool *stop, struct thaw_err *err) {
+// Collective. Latents and losses of batch `number`.
+static int forward(struct thaw_gan *g, const struct thaw_batch *batch, int64_t number, bool *stop,
+                   struct thaw_err *err) {
     struct thaw_gan_scratch *x = g->scratch;
     const struct thaw_gan_config *config = &g->config;
     const int draws = config->shape.noise ? THAW_GAN_DRAWS : 1;
     struct thaw_gan_record *record = &g->record[g->step];
     double extra[THAW_GAN_EXTRA] = {0, 0, thaw_comm_stop_requested(g->c)};
-    thaw_gan_items_fetch(g->items, batch, x->known, x->fixed);
+    thaw_gan_make_latents(g, batch, draws, number);
+    if (!thaw_gan_critic_learn(g)) return critic_diverged(g, err);
 #pragma omp parallel for schedule(dynamic, 1)
-    for (int i = 0; i < x->nslices; i++) {
-        const size_t first = (size_t)(i * THAW_GAN_SLICE) * (size_t)draws;
-        slice[i] = thaw_gan_cut(g, batch, i, draws, number);
-        thaw_gan_generate(&config->shape, g->generator.p, &slice[i], x->tape[i],
-                          x->drawn + first * (size_t)config->shape.k);
-        slice_mean(g, batch, &slice[i], i, omp_get_thread_num());
-    }
+    for (int i = 0; i < x->nslices; i++) slice_mean(g, batch, i, omp_get_thread_num());
     share_latents(g);
     // Terms of slices are rounded before they are added, so their sum does not know the ranks.
     for (int i = 0; i < x->nslices; i++)
@@ -327,10 +363,10 @@ static int forward(struct thaw_gan *g, const struct thaw_batch *batch, int64_t n
     return THAW_OK;
 }
 
-// Collective. Gradients, summed: false when one is not sound. Items learn while the networks' gradients
-// travel.
-static bool backward(struct thaw_gan *g, const struct thaw_batch *batch, const struct thaw_gan_slice *slice,
-                     const struct thaw_gan_adam *adam, float rate, float keep) {
+// Collective. Gradients, summed: false when one is not sound. Those of a stage travel while the next stages
+// are at work, and in the end the items learn.
+static bool backward(struct thaw_gan *g, const struct thaw_batch *batch, const struct thaw_gan_adam *adam,
+                     float rate, float keep) {
     struct thaw_gan_scratch *x = g->scratch;
     const float log_scale = g->generator.p[g->layout.log_scale];
     bool sound, finite = true;
@@ -338,14 +374,20 @@ static bool backward(struct thaw_gan *g, const struct thaw_batch *batch, const s
     sound = thaw_sums_wait(g->du_sums, 0, x->du);
     sound &= thaw_sums_wait(g->du_sums, 1, x->du);
     if (!sound) return false;
+    for (enum thaw_gan_stage stage = 0; stage < THAW_GAN_STAGES; stage++) {
 #pragma omp parallel for schedule(dynamic, 1)
-    for (int i = 0; i < x->nslices; i++) slice_backward(g, batch, &slice[i], i, omp_get_thread_num());
-    for (int bucket = BUCKETS - 1; bucket >= 0; bucket--) thaw_sums_start(g->sums, bucket);
+        for (int i = 0; i < x->nslices; i++) {
+            slice_backward(g, batch, i, stage, omp_get_thread_num());
+            if (omp_get_thread_num() == 0)
+                thaw_sums_poke(g->sums); // MPI may be called from this thread alone
+        }
+        thaw_sums_start(g->sums, BUCKETS - 1 - (int)stage, 1);
+    }
     thaw_gan_items_return(g->items, batch, x->dknown);
 #pragma omp parallel for schedule(dynamic, 1) reduction(&& : finite)
     for (int i = 0; i < g->items->ntiles; i++) {
         finite = thaw_gan_items_adam(g->items, i, adam, g->step + 1, rate, keep) && finite;
-        if (omp_get_thread_num() == 0) thaw_sums_poke(g->sums); // MPI may be called from this thread alone
+        if (omp_get_thread_num() == 0) thaw_sums_poke(g->sums);
     }
     x->unsound |= !finite;
     for (int bucket = BUCKETS - 1; bucket >= 0; bucket--)
@@ -366,12 +408,6 @@ bool thaw_gan_net_adam(struct thaw_gan_net *net, const struct thaw_gan_adam *a, 
                                     net->n - at < RUN ? net->n - at : RUN) &&
                  finite;
     return finite;
-}
-
-static int diverged(const struct thaw_gan *g, const char *what, double value, struct thaw_err *err) {
-    return thaw_fail(err, THAW_EDIVERGED,
-                     "step %" PRId64 " of training: %s (%g): lower --rate%s, or take another --seed",
-                     g->step + 1, what, value, g->config.adversary > 0 ? " or --adversary" : "");
 }
 
 static int check(const struct thaw_gan *g, struct thaw_err *err) {
@@ -410,19 +446,19 @@ int thaw_gan_step(struct thaw_gan *g, bool *stop, struct thaw_err *err) {
     const float rate = (float)(config->rate * (.525 + .475 * cos(M_PI * done)));
     const float keep = (float)fmin(config->averaging, (1 + (double)g->step) / (10 + (double)g->step));
     const int64_t first = g->step * (turns + 1);
-    struct thaw_gan_slice slice[g->scratch->nslices + 1];
     const struct thaw_batch *batch;
     int code;
     bool sound = true;
+    thaw_comm_phase(g->c, "step");
     for (int i = 0; i < turns; i++) {
         if ((code = thaw_gan_critic_turn(g, first + i, rate * (float)config->critic_rate, &sound, err)))
             return code;
-        if (!sound) return diverged(g, "a gradient of the critic is not finite or grew too fast", NAN, err);
+        if (!sound) return critic_diverged(g, err);
     }
     if ((code = thaw_episodes_batch(g->episodes, first + turns, &batch, err)) ||
-        (code = forward(g, batch, first + turns, slice, stop, err)) || (code = check(g, err)))
+        (code = forward(g, batch, first + turns, stop, err)) || (code = check(g, err)))
         return code;
-    if (!backward(g, batch, slice, &adam, rate, keep))
+    if (!backward(g, batch, &adam, rate, keep))
         return diverged(g, "a gradient is not finite or grew too fast", NAN, err);
     g->scratch->unsound |= !thaw_gan_net_adam(&g->generator, &adam, g->step + 1, rate, keep);
     g->step++;

@@ -73,8 +73,8 @@ int thaw_gan_new(struct thaw_gan **g, struct thaw_comm *c, const struct thaw_gan
 void thaw_gan_free(struct thaw_gan **g);
 
 // Collective. One step; *stop: some rank was asked to stop (thaw_comm_stop_requested). THAW_EDIVERGED: a loss
-// or a gradient is not finite, or the latents have collapsed; the averaged weights are still those of the
-// step before. THAW_EMEM.
+// or a gradient is not finite, or the latents have collapsed; rows of items may have moved by then, so what
+// is left of the training is an earlier checkpoint. THAW_EMEM.
 int thaw_gan_step(struct thaw_gan *g, bool *stop, struct thaw_err *err);
 
 // Collective. real[users of this rank x k] = (u - mean) A with A'cov A = I over training users with
@@ -88,6 +88,11 @@ void thaw_gan_noise(float *z, int noise, uint64_t seed, uint64_t row);
 
 // Private to gan_*.c: the parts of thaw_gan_new and thaw_gan_step.
 int thaw_gan_start(struct thaw_gan *g, const struct thaw_gan_data *data, struct thaw_err *err);
+struct thaw_gan_turn {
+    bool under_way;
+    int64_t number;
+    float rate;
+};
 struct thaw_gan_scratch {
     int nthreads, nslices;         // slices of this rank
     struct thaw_gan_tape **tape;   // nslices
@@ -100,16 +105,20 @@ struct thaw_gan_scratch {
     float *u, *du;                 // batch x k and log_scale
     float *judged;                 // this rank's samples
     double (*term)[3];             // nslices: sums of a slice
+    struct thaw_gan_slice *slice;  // nslices: what a batch was cut into
+    struct thaw_gan_turn turn;     // of the critic, whose gradient is under way
     int *count, *place;            // size: floats of u of each rank
     bool unsound;                  // a parameter of this rank is not finite any more
     double wait_s;
     int64_t nbytes;
 };
-// Slice i of this rank in a batch; draws: 1 or more.
-struct thaw_gan_slice thaw_gan_cut(const struct thaw_gan *g, const struct thaw_batch *batch, int i, int draws,
-                                   int64_t number);
-// Collective. One step of the critic on batch `number`; *sound: false when it diverged.
+// Collective. The critic's gradient on batch `number` goes on its way, and arrives while the generator makes
+// the next batch's latents: then thaw_gan_critic_learn makes the step (the next turn calls it too). *sound,
+// result: false when the critic diverged.
 int thaw_gan_critic_turn(struct thaw_gan *g, int64_t number, float rate, bool *sound, struct thaw_err *err);
+bool thaw_gan_critic_learn(struct thaw_gan *g);
+// Collective. A batch is cut into scratch->slice; known rows are fetched, and latents made by all threads.
+void thaw_gan_make_latents(struct thaw_gan *g, const struct thaw_batch *batch, int draws, int64_t number);
 // Local. An optimiser's step of a net by all threads.
 bool thaw_gan_net_adam(struct thaw_gan_net *net, const struct thaw_gan_adam *a, int64_t step, float rate,
                        float keep);

@@ -7,6 +7,8 @@
 
 #include <mpi.h>
 
+struct thaw_watch;
+
 enum { THAW_HOST_MAX = 64 };
 
 struct thaw_comm {
@@ -20,6 +22,8 @@ struct thaw_comm {
     int node_number; // of this rank's
     char host[THAW_HOST_MAX];
     char mpi_version[128];
+    struct thaw_watch *watch; // NULL: none
+    int fault;                // what base/fault.h had for the phase entered last
 };
 
 // Requests in flight. Reserve room before an agreement, so that posting cannot fail after it.

@@ -226,7 +226,8 @@ int thaw_heldout_top(struct thaw_comm *c, const struct thaw_heldout_model *m, co
                                      .exclude = h->known,
                                      .nexclude = h->max_known,
                                      .k = k,
-                                     .log = m->log};
+                                     .log = m->log,
+                                     .stoppable = m->stoppable};
     code = thaw_ranking_top(c, &task, top, err);
 done:
     free(x);
@@ -239,6 +240,7 @@ int thaw_heldout_ndcg(struct thaw_comm *c, const struct thaw_heldout_model *m, c
     double *each = NULL, sum = 0;
     bool *hit = NULL;
     size_t users = (size_t)h->nusers;
+    thaw_comm_phase(c, "measure");
     int code = thaw_alloc(&top, users * (size_t)cutoff, sizeof *top, "rankings", err);
     if (code == THAW_OK) code = thaw_alloc(&each, users, sizeof *each, "ranking quality", err);
     if (code == THAW_OK) code = thaw_alloc(&hit, (size_t)cutoff, sizeof *hit, "hits", err);

@@ -85,6 +85,7 @@ struct thaw_heldout_model {
     const double *gramian; // k x k over all items (thaw_sweep_gramian); NULL for the explicit model
     int64_t budget_bytes;  // of exchange buffers
     struct thaw_log *log;  // progress of long rankings; may be NULL
+    bool stoppable;        // a signal ends a ranking with THAW_ESTOPPED
 };
 
 // Collective. Fold every user in from the first n known items: x[nusers x columns].

@@ -263,6 +263,7 @@ int thaw_heldout_load(struct thaw_heldout **h, struct thaw_comm *c, const struct
                       const struct thaw_plan *users, const struct thaw_heldout_choice *choice, bool verify,
                       struct thaw_err *err) {
     struct loader l = {.comm = c, .dataset = d, .choice = choice, .keep = 1};
+    thaw_comm_phase(c, "load");
     int code = thaw_comm_agree(c, prepare(&l, users, verify, err), err);
     if (code != THAW_OK) goto done;
     int64_t eligible = l.eligible;

@@ -65,6 +65,7 @@ void thaw_features_clear(struct thaw_features *f) {
 // ---- Histories ----
 
 struct loader {
+    struct thaw_comm *c;
     struct thaw_histories *h;
     const Thaw__Als *als;
     bool by_time;
@@ -137,6 +138,9 @@ static int load_row(struct loader *l, const struct thaw_shard *s, int64_t row, i
 static int load_part(struct loader *l, const struct thaw_dataset *d, int32_t part, int64_t *at,
                      struct thaw_err *err) {
     struct thaw_shard s;
+    if (thaw_comm_stop_requested(l->c))
+        return thaw_fail(err, THAW_ESTOPPED,
+                         "stopped on request while reading histories: the same command begins anew");
     int code = thaw_shard_open(&s, d, THAW_USERS, part, true, err);
     if (code) return code;
     if (l->by_time && !s.times)
@@ -164,8 +168,9 @@ int thaw_histories_load(struct thaw_histories *h, struct thaw_comm *c, const str
     *h = (struct thaw_histories){.first_row = users->rank_row[rank],
                                  .nusers = users->rank_row[rank + 1] - users->rank_row[rank],
                                  .timed = by_time};
-    struct loader l = {.h = h, .als = als, .by_time = by_time, .seed = seed};
+    struct loader l = {.c = c, .h = h, .als = als, .by_time = by_time, .seed = seed};
     int64_t at = 0;
+    thaw_comm_phase(c, "load");
     int code = allocate(h, d, err);
     for (int32_t p = users->first_part[rank]; !code && p < users->first_part[rank + 1]; p++)
         code = load_part(&l, d, p, &at, err);

@@ -42,7 +42,8 @@ struct thaw_histories {
 };
 
 // Collective. als says who is held out and what counts as an interaction. by_time: THAW_EDATA when the
-// dataset has no times. THAW_EMEM, THAW_EDATA, THAW_ENOINPUT. Memory: 12 bytes an interaction of this rank.
+// dataset has no times. THAW_EMEM, THAW_EDATA, THAW_ENOINPUT. THAW_ESTOPPED: between two parts. Memory: 12
+// bytes an interaction of this rank.
 int thaw_histories_load(struct thaw_histories *h, struct thaw_comm *c, const struct thaw_dataset *d,
                         const struct thaw_plan *users, const Thaw__Als *als, bool by_time, uint64_t seed,
                         struct thaw_err *err);

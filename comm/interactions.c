@@ -156,6 +156,9 @@ static int user_row(struct loader *l, const struct thaw_shard *s, const struct t
 static int open_part(const struct loader *l, struct thaw_shard *s, enum thaw_side side, int32_t part,
                      struct thaw_err *err) {
     const Thaw__Side *m = side_of(l->d, side);
+    if (thaw_comm_stop_requested(l->c)) // agreed on once all have read their parts
+        return thaw_fail(err, THAW_ESTOPPED,
+                         "stopped on request while %s was being read: run the same command again", l->d->dir);
     int code = thaw_shard_open(s, l->d, side, part, true, err);
     if (!code && (s->nrows != m->part_rows[part] || s->nnz != m->part_nnz[part])) {
         thaw_shard_close(s);
@@ -383,6 +386,7 @@ int thaw_interactions_load_with(struct thaw_interactions *in, struct thaw_comm *
     *in = (struct thaw_interactions){0};
     struct loader l = {.in = in, .c = c, .d = d, .als = als, .budget = o->exchange_bytes / 2};
     if (v) l.virtual.wish = *v;
+    thaw_comm_phase(c, "load");
     int code = check_wish(&l.virtual.wish, als, err);
     if (!code) code = load_sides(&l, config, o, err);
     if (!code) code = totals(&l, err);

@@ -51,6 +51,7 @@ static int merge_part(struct thaw_prep *p, int32_t k, int64_t *ndistinct, struct
 
 int thaw_prep_merge(struct thaw_prep *p, struct thaw_err *err) {
     struct thaw_shuffle *reports = NULL;
+    thaw_comm_phase(p->comm, "merge");
     int code = thaw_comm_agree(p->comm, thaw_prep_room(p, p->pairs, true, 0, 0, err), err);
     if (!code) code = thaw_prep_reports_open(p, &reports, err);
     thaw_log_phase(p->log, "merging (rank 0's parts)", p->own_parts, "parts");

@@ -20,11 +20,6 @@ int thaw_model_columns(const struct thaw_model *m) {
     return m->manifest->als->factors + (m->manifest->als->biases ? 1 : 0);
 }
 
-static struct thaw_npy_shape shape_of(int64_t rows, int columns) {
-    return (struct thaw_npy_shape){
-        .type = THAW_NPY_F32, .ndim = 2, .rows = rows, .cols = columns, .width = sizeof(float)};
-}
-
 // ---- Opening ----
 
 // The entry of a part's file: entries lie in part order, users first. NULL when it is not the one that should
@@ -72,7 +67,7 @@ static int part_open(const struct thaw_model *m, enum thaw_side side, int32_t pa
     int code = thaw_path_join(path, m->dir, f->name, err);
     if (!code) code = thaw_npy_open(a, path, info, err);
     if (code) return code;
-    const struct thaw_npy_shape want = shape_of(s->part_rows[part], thaw_model_columns(m));
+    const struct thaw_npy_shape want = thaw_model_shape(s->part_rows[part], thaw_model_columns(m));
     if (a->shape.type == want.type && a->shape.ndim == 2 && a->shape.rows == want.rows &&
         a->shape.cols == want.cols)
         return THAW_OK;
@@ -91,6 +86,10 @@ static int check_files(const struct thaw_model *m, struct thaw_comm *c, bool ver
             char path[THAW_PATH_MAX];
             struct thaw_npy a;
             struct thaw_file_info info;
+            if (thaw_comm_stop_requested(c))
+                return thaw_fail(err, THAW_ESTOPPED,
+                                 "stopped on request while %s was being checked: run the same command again",
+                                 m->dir);
             int code = part_open(m, (enum thaw_side)side, p, &a, &info, path, err);
             if (code) return code;
             if (verify) code = thaw_map_check(&a.map, path, &info, err);
@@ -229,146 +228,14 @@ int thaw_model_load(const struct thaw_model *m, struct thaw_comm *c, enum thaw_s
     return thaw_comm_agree(c, load(m, thaw_comm_rank(c), side, plan, rows, err), err);
 }
 
-// ---- Saving ----
-
-// What a rank tells rank 0 about a file it has written; followed by its nsums sums.
-struct written {
-    int32_t side, part;
-    int64_t nbytes, nsums;
-};
-
-struct words { // a growing array of 64-bit words
-    uint64_t *word;
-    size_t n, cap;
-};
-
-static int tell(struct words *t, const struct written *w, const uint64_t *sums, struct thaw_err *err) {
-    const size_t head = sizeof *w / sizeof(uint64_t), n = (size_t)w->nsums;
-    const int code =
-        thaw_grow(&t->word, &t->cap, t->n + head + n, sizeof *t->word, "the model's manifest", err);
-    if (code) return code;
-    memcpy(t->word + t->n, w, sizeof *w);
-    if (n) memcpy(t->word + t->n + head, sums, n * sizeof *sums);
-    t->n += head + n;
-    return THAW_OK;
-}
-
-static int write_parts(const char *dir, int rank, enum thaw_side side, const struct thaw_plan *plan,
-                       const float *rows, int columns, struct words *told, struct thaw_err *err) {
-    int code = THAW_OK;
-    for (int32_t p = plan->first_part[rank]; !code && p < plan->first_part[rank + 1]; p++) {
-        char name[THAW_PART_FILE], path[THAW_PATH_MAX];
-        struct thaw_file_info info = {0};
-        const struct thaw_npy_shape shape = shape_of(plan->first_row[p + 1] - plan->first_row[p], columns);
-        thaw_part_file(name, side, p, plan->nparts, "npy");
-        code = thaw_path_join(path, dir, name, err);
-        if (!code)
-            code = thaw_npy_put(path, &shape, rows + (plan->first_row[p] - plan->rank_row[rank]) * columns,
-                                &info, err);
-        if (!code) {
-            const struct written w = {
-                .side = (int32_t)side, .part = p, .nbytes = info.nbytes, .nsums = info.nsums};
-            code = tell(told, &w, info.sums, err);
-        }
-        thaw_file_info_clear(&info);
-    }
-    return code;
-}
-
-static int file_entry(Thaw__File **out, const struct written *w, const uint64_t *sums, int32_t nparts,
-                      struct thaw_err *err) {
-    char name[THAW_PART_FILE];
-    Thaw__File *f = malloc(sizeof *f);
-    if (!f) return thaw_fail(err, THAW_EMEM, "no memory for the model's manifest");
-    thaw__file__init(f);
-    f->name = strdup(thaw_part_file(name, (enum thaw_side)w->side, w->part, nparts, "npy"));
-    f->nbytes = w->nbytes;
-    f->n_sums = (size_t)w->nsums;
-    f->sums = malloc(f->n_sums * sizeof *f->sums + 1);
-    *out = f;
-    if (!f->name || !f->sums) return thaw_fail(err, THAW_EMEM, "no memory for the model's manifest");
-    if (f->n_sums) memcpy(f->sums, sums, f->n_sums * sizeof *f->sums);
-    return THAW_OK;
-}
-
-static void files_clear(Thaw__Model *manifest) {
-    for (size_t i = 0; i < manifest->n_files; i++)
-        if (manifest->files[i]) thaw__file__free_unpacked(manifest->files[i], NULL);
-    free(manifest->files);
-    manifest->files = NULL;
-    manifest->n_files = 0;
-}
-
-// Rank 0: entries of all files in part order, users first.
-static int files_fill(Thaw__Model *manifest, const uint64_t *word, size_t nwords, int32_t nparts,
-                      struct thaw_err *err) {
-    const size_t head = sizeof(struct written) / sizeof *word, nfiles = 2 * (size_t)nparts;
-    int code = thaw_alloc(&manifest->files, nfiles, sizeof *manifest->files, "the model's manifest", err);
-    if (code) return code;
-    manifest->n_files = nfiles;
-    for (size_t at = 0; !code && at + head <= nwords;) {
-        struct written w;
-        memcpy(&w, word + at, sizeof w);
-        code = file_entry(&manifest->files[(size_t)w.side * (size_t)nparts + (size_t)w.part], &w,
-                          word + at + head, nparts, err);
-        at += head + (size_t)w.nsums;
-    }
-    for (size_t i = 0; !code && i < nfiles; i++)
-        if (!manifest->files[i]) code = thaw_fail(err, THAW_EBUG, "no rank wrote file %zu of the model", i);
-    return code;
-}
-
-static int make_folder(const char *out, const char *dir, struct thaw_err *err) {
-    int code = thaw_dir_make(out, err);
-    if (!code) code = thaw_dir_remove(dir, err);
-    if (!code) code = thaw_dir_make(dir, err);
-    return code;
-}
-
-// Collective: all parts of both sides into dir; told on rank 0: what every rank wrote.
-static int write_all(struct thaw_comm *c, const char *dir, int columns, const struct thaw_plan plan[2],
-                     const float *const rows[2], void **told, int64_t *nbytes, struct thaw_err *err) {
-    struct words own = {0};
-    int code = THAW_OK;
-    for (int side = 0; !code && side < 2; side++)
-        code = write_parts(dir, thaw_comm_rank(c), (enum thaw_side)side, &plan[side], rows[side], columns,
-                           &own, err);
-    code = thaw_comm_agree(c, code, err);
-    if (!code)
-        code = thaw_comm_gather(c, own.word, (int64_t)(own.n * sizeof *own.word), 0, told, nbytes, err);
-    free(own.word);
-    return code;
-}
-
-int thaw_model_save(struct thaw_comm *c, const char *out, int number, int before, Thaw__Model *manifest,
-                    const struct thaw_plan plan[2], const float *const rows[2], struct thaw_err *err) {
-    const int columns = manifest->als->factors + (manifest->als->biases ? 1 : 0);
-    const bool first = thaw_comm_rank(c) == 0;
-    char dir[THAW_PATH_MAX], name[THAW_VERSION_NAME];
-    void *told = NULL;
-    int64_t nbytes = 0;
-    int code = thaw_path_join(dir, out, thaw_version_name(name, number, ".tmp"), err);
-    if (!code && first) code = make_folder(out, dir, err);
-    if ((code = thaw_comm_agree(c, code, err))) return code;
-    code = write_all(c, dir, columns, plan, rows, &told, &nbytes, err);
-    if (!code && first) {
-        code = files_fill(manifest, told, (size_t)nbytes / sizeof(uint64_t), plan[0].nparts, err);
-        if (!code) code = thaw_pack_write(dir, "manifest.pb", &manifest->base, err);
-        if (!code) code = thaw_version_commit(out, number, err);
-        if (!code) code = thaw_versions_prune(out, number, before, err);
-        files_clear(manifest);
-    }
-    code = thaw_comm_agree(c, code, err);
-    if (code && first) thaw_dir_remove(dir, NULL);
-    free(told);
-    return code;
+int thaw_model_recover(struct thaw_comm *c, const char *out, struct thaw_err *err) {
+    return thaw_comm_agree(c, thaw_comm_rank(c) == 0 ? thaw_versions_recover(out, err) : THAW_OK, err);
 }
 
 int thaw_model_prune(struct thaw_comm *c, const char *out, int number, struct thaw_err *err) {
-    char name[THAW_VERSION_NAME];
     int code = THAW_OK;
     if (thaw_comm_rank(c) == 0) {
-        if (number >= 0) code = thaw_link_switch(out, "current", thaw_version_name(name, number, ""), err);
+        if (number >= 0) code = thaw_version_publish(out, number, err);
         if (!code) code = thaw_versions_prune(out, number, -1, err);
     }
     return thaw_comm_agree(c, code, err);

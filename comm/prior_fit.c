@@ -185,11 +185,13 @@ int thaw_prior_fit(struct thaw_comm *c, const struct thaw_plan *plan, const stru
     const int64_t n = r.unknowns * k;
     double *w = NULL;
     *out = (struct thaw_prior_side){.features = f->columns, .k = k, .grid = f->columns > dense_features()};
+    thaw_comm_phase(c, "count");
     int code = extents(&r, err);
     if (code) return code;
     out->rows = r.rows;
     code = thaw_comm_agree(c, allocate(out, &w, (size_t)r.unknowns, (size_t)k, err), err);
     if (!code) code = thaw_ridge_right(&r, w, err);
+    thaw_comm_phase(c, "factor");
     if (!code) code = out->grid ? thaw_ridge_grid(&r, w, err) : thaw_ridge_dense(&r, w, err);
     for (int64_t i = 0; !code && i < n; i++) out->weights[i] = (float)w[i];
     free(w);

@@ -202,6 +202,12 @@ static int run_batch(struct thaw_comm *c, struct batch *b, int64_t begin, int64_
     return code;
 }
 
+// Collective.
+static int check_stop(struct thaw_comm *c, const struct thaw_ranking_task *t, struct thaw_err *err) {
+    if (!t->stoppable || !thaw_comm_stop_agreed(c)) return THAW_OK;
+    return thaw_fail(err, THAW_ESTOPPED, "stopped on request: the same command begins anew");
+}
+
 int thaw_ranking_top(struct thaw_comm *c, const struct thaw_ranking_task *t, int64_t *top,
                      struct thaw_err *err) {
     int rank = thaw_comm_rank(c), size = thaw_comm_size(c);
@@ -213,6 +219,7 @@ int thaw_ranking_top(struct thaw_comm *c, const struct thaw_ranking_task *t, int
                       .own = own,
                       .user_bytes = bytes};
     size_t k = (size_t)t->k;
+    thaw_comm_phase(c, "rank");
     int code = thaw_alloc(&b.counts, (size_t)size, sizeof *b.counts, "rankings", err);
     if (code == THAW_OK) code = thaw_alloc(&b.merge, (size_t)own, sizeof *b.merge, "rankings", err);
     if (code == THAW_OK) code = thaw_alloc(&b.merged, (size_t)own * k, sizeof *b.merged, "rankings", err);
@@ -222,7 +229,8 @@ int thaw_ranking_top(struct thaw_comm *c, const struct thaw_ranking_task *t, int
     for (int64_t at = 0; code == THAW_OK && at < most; at += own) {
         int64_t begin = at < t->nusers ? at : t->nusers;
         int64_t end = at + own < t->nusers ? at + own : t->nusers;
-        code = run_batch(c, &b, begin, end, top, err);
+        code = check_stop(c, t, err);
+        if (code == THAW_OK) code = run_batch(c, &b, begin, end, top, err);
         if (most > own) thaw_log_step(t->log, at + own < most ? at + own : most);
     }
     if (most > own) thaw_log_phase_end(t->log);

@@ -6,6 +6,7 @@
 #include "comm/world.h"
 #include "partition/plan.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct thaw_ranking_task {
@@ -18,6 +19,7 @@ struct thaw_ranking_task {
     int nexclude;
     int k;
     struct thaw_log *log; // progress; may be NULL
+    bool stoppable;       // a signal ends it, between batches, with THAW_ESTOPPED
 };
 
 // Collective. top[nusers x k]: the item rows with the largest scores x.y for each of this rank's users, best

@@ -5,8 +5,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "comm/grid.h"
-#include "comm/handle.h"
 #include "comm/ridge.h"
+#include "comm/room.h"
 #include "comm/shuffle.h"
 
 #include <inttypes.h>
@@ -167,28 +167,18 @@ static void spread(struct assembly *a, double *w) {
     thaw_comm_sum_i64(r->c, (int64_t *)(void *)w, r->unknowns * r->k);
 }
 
-// Collective. Bytes a rank may still take: what the machine has available, shared by the node's ranks.
-static int64_t free_bytes(struct thaw_comm *c) {
-    int64_t kib = 0, ranks = c->node_size;
-    char line[128];
-    FILE *f = fopen("/proc/meminfo", "r");
-    while (f && fgets(line, sizeof line, f))
-        if (sscanf(line, "MemAvailable: %" SCNd64, &kib) == 1) break;
-    if (f) fclose(f);
-    int64_t nbytes = kib > 0 ? kib * 1024 / ranks : INT64_MAX;
-    thaw_comm_min_i64(c, &nbytes, 1);
-    return nbytes;
-}
-
 static int64_t needed_bytes(const struct thaw_ridge *r, int ranks) {
     const int nb = thaw_grid_block(ranks, r->unknowns);
+    int nrow, ncol;
+    thaw_grid_shape_of(ranks, &nrow, &ncol);
+    const int64_t panels = ranks > 1 ? 6 * nb * (r->unknowns / nrow + nb) : 0; // of thaw_grid_solve
     return thaw_grid_nbytes(ranks, r->unknowns, r->unknowns, nb, false) +
-           thaw_grid_nbytes(ranks, r->unknowns, r->k, nb, false);
+           thaw_grid_nbytes(ranks, r->unknowns, r->k, nb, false) + panels * (int64_t)sizeof(double);
 }
 
 // Collective. Before anything is allocated: is there room?
 static int check_room(const struct thaw_ridge *r, struct thaw_err *err) {
-    const int64_t room = free_bytes(r->c), need = needed_bytes(r, thaw_comm_size(r->c));
+    const int64_t room = thaw_comm_room(r->c), need = needed_bytes(r, thaw_comm_size(r->c));
     int64_t ranks = thaw_comm_size(r->c);
     char needed[16], had[16];
     if (need <= room) return THAW_OK;
@@ -234,12 +224,11 @@ int thaw_ridge_grid(const struct thaw_ridge *r, double *w, struct thaw_err *err)
     if (!code) code = add_left(&a, err);
     if (code) goto done;
     add_own(&a, w);
-    code = thaw_grid_potrf(&a.left, &minor, &own);
+    code = thaw_grid_solve(&a.left, &a.right, &minor, &own);
     if (code == THAW_EDIVERGED)
         thaw_fail(err, code, THAW_RIDGE_SINGULAR, r->unknowns - 1);
     else if (code && err)
         *err = own;
-    if (!code) code = thaw_grid_potrs(&a.left, &a.right, err);
     if (!code) spread(&a, w);
 done:
     assembly_clear(&a);

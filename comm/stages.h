@@ -17,6 +17,7 @@
 #ifndef THAW_COMM_STAGES_H
 #define THAW_COMM_STAGES_H
 
+#include "base/file.h"
 #include "base/log.h"
 #include "base/part.h"
 #include "comm/ask.h"
@@ -82,6 +83,7 @@ struct thaw_prep {
     struct thaw_comm *comm;
     struct thaw_log *log;
     const struct thaw_prep_config *cfg;
+    char unfinished[THAW_PATH_MAX]; // folder in cfg->out where the dataset is written until it is whole
     int32_t nparts, first_part, own_parts, most_parts; // of this rank; most_parts: of any rank
     int32_t *owner;                                    // nparts: the rank of each part
     struct thaw_prep_memory memory;

@@ -1,6 +1,7 @@
 // sweep.c: solve the rows of a half, chunk by chunk, while the next chunk's opposite rows are on their way.
 #include "comm/sweep_impl.h"
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -234,6 +235,7 @@ int thaw_sweep(struct thaw_comm *c, const struct thaw_als_sweep *s, struct thaw_
                               .stats = stats,
                               .failed_row = INT64_MAX};
     double start = thaw_time_s();
+    thaw_comm_phase(c, "exchange");
     int code = thaw_comm_agree(c, threads_new(&w, err), err);
     if (code) goto done;
     encode(&w, other);
@@ -246,6 +248,7 @@ int thaw_sweep(struct thaw_comm *c, const struct thaw_als_sweep *s, struct thaw_
     thaw_exchange_start(h->exchange, 0, w.window, &stats->traffic);
     code = thaw_guests_begin(&w, err);
     stats->wait_s += thaw_time_s() - start;
+    thaw_comm_phase(c, "solve");
     if (!code) code = thaw_sweep_push(&w, err);
     if (code) { // on all ranks alike
         thaw_exchange_wait(h->exchange, 0);
@@ -254,6 +257,7 @@ int thaw_sweep(struct thaw_comm *c, const struct thaw_als_sweep *s, struct thaw_
     run(&w, window);
     start = thaw_time_s();
     code = thaw_guests_end(&w, err);
+    if (c->fault == THAW_FAULT_NAN && h->own_rows > 0) x[0] = NAN;
     if (!code) code = agree_on_rows(&w, side_name, err);
     stats->wait_s += thaw_time_s() - start;
 done:

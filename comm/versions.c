@@ -17,12 +17,12 @@ char *thaw_version_name(char name[THAW_VERSION_NAME], int number, const char *su
     return name;
 }
 
-// The number in a version folder's name, -1 for any other name.
-static int number_of(const char *name) {
+// The number in a version folder's name that ends in `suffix` as well, -1 for any other name.
+static int number_of(const char *name, const char *suffix) {
     char same[THAW_VERSION_NAME];
     int number;
     if (sscanf(name, "iteration-%9d", &number) != 1 || number < 0) return -1;
-    return strcmp(thaw_version_name(same, number, ""), name) == 0 ? number : -1;
+    return strcmp(thaw_version_name(same, number, suffix), name) == 0 ? number : -1;
 }
 
 static int falling(const void *a, const void *b) {
@@ -40,7 +40,7 @@ int thaw_versions_list(struct thaw_versions *v, const char *out, struct thaw_err
     if (!dir && errno == ENOENT) return THAW_OK;
     if (!dir) return thaw_fail_errno(err, THAW_ENOINPUT, "%s: cannot be read", out);
     for (const struct dirent *entry; !code && (entry = readdir(dir));) {
-        const int number = number_of(entry->d_name);
+        const int number = number_of(entry->d_name, "");
         if (number < 0) continue;
         code = thaw_grow(&v->number, &cap, (size_t)v->n + 1, sizeof *v->number, "a list of versions", err);
         if (!code) v->number[v->n++] = number;
@@ -50,7 +50,7 @@ int thaw_versions_list(struct thaw_versions *v, const char *out, struct thaw_err
     const ssize_t n = readlink(path, target, sizeof target - 1);
     if (n > 0) {
         target[n] = 0;
-        v->current = number_of(target);
+        v->current = number_of(target, "");
     }
     if (code) thaw_versions_clear(v);
     return code;
@@ -77,46 +77,68 @@ static int rename_version(const char *out, int number, const char *from, const c
     return code;
 }
 
-int thaw_version_commit(const char *out, int number, struct thaw_err *err) {
+// Exchange the two where the file system can; else with a moment in which the older one stands aside.
+static int replace_version(const char *out, int number, struct thaw_err *err) {
+    char old[THAW_PATH_MAX], new[THAW_PATH_MAX], name[THAW_VERSION_NAME];
+    int code = thaw_path_join(old, out, thaw_version_name(name, number, ""), err);
+    if (!code) code = thaw_path_join(new, out, thaw_version_name(name, number, ".tmp"), err);
+    if (code) return code;
+    if (thaw_dir_exchange(new, old)) return THAW_OK;
+    code = remove_version(out, number, ".old", err);
+    if (!code) code = rename_version(out, number, "", ".old", err);
+    return code ? code : rename_version(out, number, ".tmp", "", err);
+}
+
+int thaw_version_place(const char *out, int number, struct thaw_err *err) {
     char path[THAW_PATH_MAX], name[THAW_VERSION_NAME];
     int code = thaw_path_join(path, out, thaw_version_name(name, number, ""), err);
-    if (code) return code;
-    const bool replaced = thaw_path_exists(path);
-    if (replaced && ((code = remove_version(out, number, ".old", err)) ||
-                     (code = rename_version(out, number, "", ".old", err))))
-        return code;
-    if ((code = rename_version(out, number, ".tmp", "", err)) || (code = thaw_dir_sync(out, err)) ||
-        (code = thaw_link_switch(out, "current", name, err)))
-        return code;
-    return replaced ? remove_version(out, number, ".old", err) : THAW_OK;
+    if (!code)
+        code = thaw_path_exists(path) ? replace_version(out, number, err)
+                                      : rename_version(out, number, ".tmp", "", err);
+    return code ? code : thaw_dir_sync(out, err);
 }
 
-static bool is_leftover(const char *name) {
-    char same[THAW_VERSION_NAME];
-    int number;
-    if (sscanf(name, "iteration-%9d", &number) != 1 || number < 0) return false;
-    return strcmp(thaw_version_name(same, number, ".tmp"), name) == 0 ||
-           strcmp(thaw_version_name(same, number, ".old"), name) == 0;
+int thaw_version_publish(const char *out, int number, struct thaw_err *err) {
+    char name[THAW_VERSION_NAME];
+    return thaw_link_switch(out, "current", thaw_version_name(name, number, ""), err);
 }
 
-// What runs that were killed while they saved have left behind.
-static int remove_leftovers(const char *out, struct thaw_err *err) {
-    char path[THAW_PATH_MAX];
+// Each entry of the folder; none when there is no folder.
+static int for_each(const char *out, int (*each)(const char *out, const char *name, struct thaw_err *err),
+                    struct thaw_err *err) {
     int code = THAW_OK;
     DIR *dir = opendir(out);
     if (!dir && errno == ENOENT) return THAW_OK;
     if (!dir) return thaw_fail_errno(err, THAW_EIO, "%s: cannot be read", out);
-    for (const struct dirent *entry; !code && (entry = readdir(dir));)
-        if (is_leftover(entry->d_name) && !(code = thaw_path_join(path, out, entry->d_name, err)))
-            code = thaw_dir_remove(path, err);
+    for (const struct dirent *entry; !code && (entry = readdir(dir));) code = each(out, entry->d_name, err);
     closedir(dir);
     return code;
+}
+
+static int recover(const char *out, const char *name, struct thaw_err *err) {
+    char path[THAW_PATH_MAX], own[THAW_VERSION_NAME];
+    const int number = number_of(name, ".old");
+    if (number < 0) return THAW_OK;
+    const int code = thaw_path_join(path, out, thaw_version_name(own, number, ""), err);
+    return code || thaw_path_exists(path) ? code : rename_version(out, number, ".old", "", err);
+}
+
+static int remove_leftover(const char *out, const char *name, struct thaw_err *err) {
+    char path[THAW_PATH_MAX];
+    if (number_of(name, ".tmp") < 0 && number_of(name, ".old") < 0) return THAW_OK;
+    const int code = thaw_path_join(path, out, name, err);
+    return code ? code : thaw_dir_remove(path, err);
+}
+
+int thaw_versions_recover(const char *out, struct thaw_err *err) {
+    const int code = for_each(out, recover, err);
+    return code ? code : for_each(out, remove_leftover, err);
 }
 
 int thaw_versions_prune(const char *out, int number, int before, struct thaw_err *err) {
     struct thaw_versions v;
     char path[THAW_PATH_MAX];
-    int code = remove_leftovers(out, err);
+    int code = for_each(out, remove_leftover, err);
     if (!code) code = thaw_versions_list(&v, out, err);
     if (code) return code;
     if (number < 0 && v.current >= 0) {

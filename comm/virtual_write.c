@@ -131,7 +131,8 @@ static int write_part(struct writer *w, const struct part *part, const struct th
                   n = some ? m->ptr[part->begin + part->nrows] - first : 0;
     int64_t *wanted = NULL;
     char *ids = NULL;
-    int code = thaw_alloc(&wanted, (size_t)n, sizeof *wanted, "item ids", err);
+    int code = thaw_comm_stop_requested(w->c) ? thaw_fail(err, THAW_ESTOPPED, "stopped on request") : THAW_OK;
+    if (!code) code = thaw_alloc(&wanted, (size_t)n, sizeof *wanted, "item ids", err);
     if (!code) code = thaw_alloc(&ids, (size_t)(n * w->width), 1, "item ids", err);
     for (int64_t i = 0; !code && i < n; i++) wanted[i] = m->item[first + i];
     code = thaw_comm_agree(w->c, code, err);
@@ -218,6 +219,7 @@ int thaw_virtual_write(struct thaw_comm *c, const struct thaw_virtual_plan *plan
     struct thaw_virtual_rows_made users = {0}, extra = {0};
     const int32_t nparts = plan->users->nparts;
     int64_t *extra_rows = NULL, *part_rows = plan->dataset->manifest->users->part_rows;
+    thaw_comm_phase(c, "write");
     int code = thaw_alloc(&extra_rows, (size_t)nparts, sizeof *extra_rows, "virtual users", err);
     if (!code && thaw_plan_rows(plan->items) > UINT32_MAX)
         code = thaw_fail(err, THAW_EUSAGE, "virtual interactions need fewer than 2^32 items");

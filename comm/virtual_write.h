@@ -34,20 +34,21 @@ struct thaw_virtual_rows_made {
     size_t ptr_cap, item_cap, weight_cap;
 };
 
-// Collective. A weight is .1 + .9 p / (p of the likeliest): rows of this rank's users. THAW_EMEM.
+// Collective. A weight is .1 + .9 p / (p of the likeliest): rows of this rank's users. THAW_EMEM,
+// THAW_ESTOPPED.
 int thaw_virtual_make_users(struct thaw_comm *c, const struct thaw_virtual_plan *plan,
                             struct thaw_virtual_rows_made *rows, struct thaw_err *err);
 // Collective. Virtual user v is drawn under the profile and some known items of a training user, has as many
 // items as this one, and belongs to part v parts / extra; weights are 1. rows: of this rank's parts;
 // part_rows [parts]: of all, the same on all ranks. THAW_EDATA: no training user has plan->rest interactions.
-// THAW_EMEM.
+// THAW_EMEM, THAW_ESTOPPED.
 int thaw_virtual_make_extra(struct thaw_comm *c, const struct thaw_virtual_plan *plan,
                             struct thaw_virtual_rows_made *rows, int64_t *part_rows, struct thaw_err *err);
 void thaw_virtual_rows_clear(struct thaw_virtual_rows_made *rows);
 
 // Collective. Everything into dir, which exists, manifest last. manifest: format, run and digest are set by
-// the caller; counts are filled in on rank 0. THAW_EIO, THAW_EMEM,
-// THAW_EDATA.
+// the caller; counts are filled in on rank 0. THAW_EIO, THAW_EMEM, THAW_EDATA, THAW_ESTOPPED: between two
+// batches of users or two parts.
 int thaw_virtual_write(struct thaw_comm *c, const struct thaw_virtual_plan *plan, const char *dir,
                        Thaw__Virtual *manifest, struct thaw_err *err);
 

@@ -1,8 +1,10 @@
 // world.c: start and end of a job, stop signals, agreement on errors.
 #include "comm/handle.h"
 
+#include "base/fault.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "comm/watch.h"
 
 #include <inttypes.h>
 #include <sched.h>
@@ -39,6 +41,27 @@ static int launched_tasks(void) {
         return n > 1 ? n : 1;
     }
     return 1;
+}
+
+// One of several tasks of srun, which gave Open MPI no way to find the others: MPI_Init would end the process
+// with twenty lines of its own. (One built for Slurm's old PMI-1 would start: OMPI_MCA_pmix=s1 says so.)
+static bool cannot_begin(int tasks) {
+#ifdef OPEN_MPI
+    static const char *const ways[] = {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "OMPI_MCA_pmix"};
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
+        if (getenv(ways[i])) return false;
+    return tasks > 1;
+#else
+    (void)tasks;
+    return false;
+#endif
+}
+
+static int wrong_launcher(int tasks, const char *mpi, struct thaw_err *err) {
+    return thaw_fail(err, THAW_EUSAGE,
+                     "this is one of %d tasks, but %s sees only one: the launcher does not suit this MPI; "
+                     "use 'srun --mpi=pmix -n %d thaw ...' or 'mpirun -n %d thaw ...'",
+                     tasks, mpi, tasks, tasks);
 }
 
 // "Open MPI v4.1.4" of a text that may run over many lines.
@@ -98,6 +121,8 @@ int thaw_comm_begin(struct thaw_comm **comm, struct thaw_err *err) {
     struct thaw_comm *c = NULL;
     int code, provided = 0, tasks = launched_tasks(); // before MPI_Init, which may change the environment
     *comm = NULL;
+    if (cannot_begin(tasks)) return wrong_launcher(tasks, "Open MPI", err);
+    catch_stop_signals(); // before MPI starts, which takes long enough for one to come
     if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS ||
         provided < MPI_THREAD_FUNNELED)
         return thaw_fail(err, THAW_EBUG,
@@ -106,13 +131,8 @@ int thaw_comm_begin(struct thaw_comm **comm, struct thaw_err *err) {
     if ((code = find_nodes(c, err))) goto done;
     host_name(c->host);
     library_version(c->mpi_version, sizeof c->mpi_version);
-    if (c->size == 1 && tasks > 1)
-        code =
-            thaw_fail(err, THAW_EUSAGE,
-                      "this is one of %d tasks, but %s sees only one: the launcher does not suit this MPI; "
-                      "use 'srun --mpi=pmix -n %d thaw ...' or 'mpirun -n %d thaw ...'",
-                      tasks, c->mpi_version, tasks, tasks);
-    catch_stop_signals();
+    if (c->size == 1 && tasks > 1) code = wrong_launcher(tasks, c->mpi_version, err);
+    thaw_fault_begin(c->rank);
 done:
     if (code) thaw_comm_end(&c);
     if (!code) *comm = c;
@@ -122,6 +142,7 @@ done:
 void thaw_comm_end(struct thaw_comm **comm) {
     struct thaw_comm *c = *comm;
     if (c) {
+        thaw_watch_phase("end");
         MPI_Comm_free(&c->node);
         MPI_Comm_free(&c->machine);
         MPI_Comm_free(&c->all);
@@ -130,8 +151,21 @@ void thaw_comm_end(struct thaw_comm **comm) {
     int finalized = 0;
     MPI_Finalized(&finalized);
     if (!finalized) MPI_Finalize();
+    if (c) thaw_watch_stop(&c->watch);
     free(c);
     *comm = NULL;
+}
+
+int thaw_comm_watch(struct thaw_comm *c, const char *job, double timeout_s, bool quiet,
+                    struct thaw_err *err) {
+    thaw_watch_stop(&c->watch);
+    if (c->size == 1 || !(timeout_s > 0)) return THAW_OK;
+    return thaw_watch_start(&c->watch, c, job, timeout_s, quiet, err);
+}
+
+void thaw_comm_phase(struct thaw_comm *c, const char *name) {
+    thaw_watch_phase(name);
+    c->fault = thaw_fault(name);
 }
 
 int thaw_comm_rank(const struct thaw_comm *c) {

@@ -20,12 +20,29 @@ struct thaw_comm;
 int thaw_comm_begin(struct thaw_comm **comm, struct thaw_err *err);
 void thaw_comm_end(struct thaw_comm **comm); // collective; finalizes MPI
 
+// Collective. From now on a watchdog ends the job with THAW_ESTALLED when a rank has waited in MPI for others
+// longer than timeout_s: the one line names the rank that keeps them waiting (or was not heard of) and its
+// phase (watch.h). Each rank's watchdog is a thread that calls no MPI: it tells rank 0's by UDP once a second
+// where its rank is. job: for the message. timeout_s <= 0, or one rank: none. quiet: no warning about ranks
+// that the watchdog cannot reach. Ends with thaw_comm_end. A second call replaces the first. THAW_EMEM.
+int thaw_comm_watch(struct thaw_comm *c, const char *job, double timeout_s, bool quiet, struct thaw_err *err);
+
 int thaw_comm_rank(const struct thaw_comm *c);
 int thaw_comm_size(const struct thaw_comm *c);
 const char *thaw_comm_host(const struct thaw_comm *c);
 const char *thaw_comm_mpi_version(const struct thaw_comm *c);
 // Local: a stop was asked for by a signal on this rank.
 bool thaw_comm_stop_requested(const struct thaw_comm *c);
+// Collective: on any rank.
+bool thaw_comm_stop_agreed(struct thaw_comm *c);
+
+// Local; a store of a pointer. This rank enters a phase, and is in it until it enters another: what a
+// watchdog names when the job stands still, and a site of base/fault.h. name: a string literal, one of
+//   "read" "shuffle" "merge" "write" (prepare)   "load" "exchange" "solve" "measure" (train)
+//   "count" "factor" (association, prior)   "step" (augment)   "rank" (evaluate)   "write" (synth, tables)
+//   "checkpoint" (files of a version)   "commit" (its manifest and rename)
+//   "publish" (the switch of `current`, of a folder's name)
+void thaw_comm_phase(struct thaw_comm *c, const char *name);
 
 // Collective. The one way a phase ends: every rank brings its code (and err); all leave with the code and err
 // of the lowest failing rank, its number filled in unless an earlier agreement did. One allreduce when nobody

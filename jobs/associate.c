@@ -8,6 +8,7 @@
 #include "comm/runinfo.h"
 #include "jobs/associating.h"
 #include "jobs/outdir.h"
+#include "jobs/trained.h"
 #include "proto/pack.h"
 
 #include <inttypes.h>
@@ -105,26 +106,18 @@ static int own_choice(struct job *j, struct thaw_err *err) {
     return thaw_holdout_list_read(o->holdout_list, &j->own.holdout_ids, &j->own.n_holdout_ids, err);
 }
 
-static int model_matches(const struct job *j, struct thaw_err *err) {
-    if (!j->model || j->model->manifest->dataset_digest == j->dataset->digest) return THAW_OK;
-    return thaw_fail(err, THAW_EDATA,
-                     "the model %s was trained on a dataset of digest %016" PRIx64
-                     ", but %s has digest %016" PRIx64,
-                     j->model->dir, j->model->manifest->dataset_digest, j->o->data, j->dataset->digest);
-}
-
 // Collective.
 static int open_inputs(struct job *j, struct thaw_err *err) {
     enum { ROW_WORK = 64 };
-    char note[256] = "";
+    const struct thaw_trained_wish wish = {.model = j->o->model, .data = j->o->data};
+    const char *data;
     int code = thaw_associate_numbers(j->o, &j->numbers, err);
     if (!code) code = own_choice(j, err);
-    code = thaw_comm_agree(j->c, code, err);
-    if (!code && j->o->model) code = thaw_model_open(&j->model, j->c, j->o->model, true, note, err);
-    if (code) return code;
-    if (*note) thaw_log_warn(j->ctx->log, "%s", note);
-    code = thaw_dataset_open(&j->dataset, j->o->data, err);
-    if (!code) code = model_matches(j, err);
+    if ((code = thaw_comm_agree(j->c, code, err))) return code;
+    if (j->o->model)
+        code = thaw_trained_open(j->ctx, &wish, &j->model, &j->dataset, &data, err);
+    else
+        code = thaw_dataset_open(&j->dataset, j->o->data, err);
     if (!code) code = thaw_dataset_plan(j->plan, j->dataset, thaw_comm_size(j->c), ROW_WORK, err);
     if ((code = thaw_comm_agree(j->c, code, err))) return code;
     code = thaw_comm_same(j->c, &j->dataset->digest, sizeof j->dataset->digest, "the dataset", err);
@@ -175,6 +168,7 @@ static int fit(struct job *j, struct thaw_err *err) {
 static int put_manifest(const struct job *j, struct thaw_err *err) {
     j->manifest->run = j->run;
     j->manifest->dataset_digest = j->dataset->digest;
+    j->manifest->model_digest = j->model ? j->model->digest : 0;
     const int code = thaw_pack_write(j->out.work, "manifest.pb", &j->manifest->base, err);
     j->manifest->run = NULL;
     return code;
@@ -240,7 +234,8 @@ static int run(struct thaw_job_ctx *ctx, const void *options, const struct thaw_
     const double started = thaw_time_s();
     (void)operands;
     int code = open_inputs(&j, err);
-    if (!code) code = thaw_outdir_begin(&j.out, j.c, j.o->out, "an association", j.o->force, err);
+    if (!code)
+        code = thaw_outdir_begin(&j.out, ctx, "associate", j.o->out, "an association", j.o->force, err);
     if (!code) code = load(&j, err);
     if (!code) code = fit(&j, err);
     if (!code) code = finish(&j, started, err);

@@ -7,6 +7,8 @@
 #include "comm/interactions.h"
 #include "comm/prior.h"
 #include "comm/runinfo.h"
+#include "jobs/attempts.h"
+#include "jobs/trained.h"
 #include "proto/pack.h"
 
 #include <inttypes.h>
@@ -18,25 +20,6 @@
 enum { EXCHANGE_BYTES = 256 << 20 };
 
 // ---- Inputs ----
-
-static int inputs_match(const struct thaw_augment *a, struct thaw_err *err) {
-    const Thaw__Model *m = a->model->manifest;
-    if (m->dataset_digest != a->dataset->digest)
-        return thaw_fail(err, THAW_EDATA,
-                         "the model %s was trained on a dataset of digest %016" PRIx64
-                         ", but %s has digest %016" PRIx64 ": name the right one with --data",
-                         a->model->dir, m->dataset_digest, a->data, a->dataset->digest);
-    if (m->n_iterations == 0)
-        return thaw_fail(err, THAW_EDATA,
-                         "%s: no iteration was trained, all users are zeros: run 'thaw train --iterations'",
-                         a->model->dir);
-    if (m->als->model == THAW__ALS__MODEL__EXPLICIT)
-        return thaw_fail(
-            err, THAW_EUSAGE,
-            "%s is a model of ratings: the generator is for the implicit models ('thaw train --model')",
-            a->model->dir);
-    return THAW_OK;
-}
 
 static int checkpoint_path(struct thaw_augment *a, struct thaw_err *err) {
     size_t n = strlen(a->o->out);
@@ -74,24 +57,25 @@ static void fill_manifest(struct thaw_augment *a) {
 
 // Collective.
 static int open_inputs(struct thaw_augment *a, struct thaw_err *err) {
-    char note[256];
+    const struct thaw_trained_wish wish = {
+        .model = a->o->model, .data = a->o->data, .iterated = true, .implicit = "the generator is"};
     int code = thaw_comm_agree(a->c, checkpoint_path(a, err), err);
-    if (code || (code = thaw_model_open(&a->model, a->c, a->o->model, true, note, err))) return code;
-    if (*note) thaw_log_warn(a->ctx->log, "%s", note);
-    a->data = a->o->data ? a->o->data : a->model->manifest->dataset;
-    code = thaw_dataset_open(&a->dataset, a->data, err);
-    if (!code) code = inputs_match(a, err);
-    if (!code) code = thaw_augment_describe(a, err);
+    if (code || (code = thaw_trained_open(a->ctx, &wish, &a->model, &a->dataset, &a->data, err))) return code;
+    code = thaw_augment_describe(a, err);
     if (!code) code = make_plans(a, err);
     if ((code = thaw_comm_agree(a->c, code, err))) return code;
-    if (!a->model->manifest->finished)
-        thaw_log_warn(a->ctx->log, "%s is a checkpoint: its training is not finished", a->model->dir);
     code = thaw_run_info_new(&a->run, a->c, &thaw_augment_command, a->o, a->ctx->argc, a->ctx->argv,
                              thaw_blas_core(), err);
     if (!code) code = thaw_run_info_input(a->run, a->data, 0, a->dataset->digest, err);
     if (!code) code = thaw_run_info_input(a->run, a->model->dir, 0, a->model->digest, err);
     if (!code) fill_manifest(a);
     return thaw_comm_agree(a->c, code, err);
+}
+
+// Collective. A signal before training.
+static int check_stop(const struct thaw_augment *a, struct thaw_err *err) {
+    if (!thaw_comm_stop_agreed(a->c)) return THAW_OK;
+    return thaw_fail(err, THAW_ESTOPPED, "stopped on request before training: the same command begins anew");
 }
 
 // Collective. Factors, histories, popularity.
@@ -111,11 +95,35 @@ static int load(struct thaw_augment *a, struct thaw_err *err) {
              thaw_model_load(a->model, a->c, THAW_ITEMS, &a->plan[THAW_ITEMS], a->rows[THAW_ITEMS], err)) ||
         (code = thaw_users_solve(a->c, a->dataset, als, a->plan, a->rows[THAW_ITEMS], a->rows[THAW_USERS],
                                  EXCHANGE_BYTES, err)) ||
+        (code = check_stop(a, err)) ||
         (code = thaw_heldout_item_degrees(a->c, a->dataset, a->plan, als, a->degree, NULL, &training_users,
                                           err)))
         return code;
     return thaw_histories_load(&a->histories, a->c, a->dataset, &a->plan[THAW_USERS], als, a->config.by_time,
                                a->config.seed, err);
+}
+
+// ---- Checkpoints ----
+
+// Collective. Going on from the checkpoint that was loaded is counted.
+static int count_attempt(struct thaw_augment *a, struct thaw_err *err) {
+    char name[32];
+    int code = THAW_OK;
+    snprintf(name, sizeof name, "step-%06" PRId64, a->gan->step);
+    if (thaw_comm_rank(a->c) == 0) code = thaw_attempts_begin(a->checkpoints, name, err);
+    code = thaw_comm_agree(a->c, code, err);
+    a->counted = !code;
+    return code;
+}
+
+// Collective. A checkpoint; the run got further than the one it went on from.
+static int save(struct thaw_augment *a, struct thaw_err *err) {
+    a->saved_at = thaw_time_s();
+    int code = thaw_gan_save(a->gan, a->checkpoints, &a->manifest, err);
+    if (code || !a->counted) return code;
+    a->counted = false;
+    if (thaw_comm_rank(a->c) == 0) code = thaw_attempts_clear(a->checkpoints, err);
+    return thaw_comm_agree(a->c, code, err);
 }
 
 // ---- Training ----
@@ -135,6 +143,7 @@ static int begin(struct thaw_augment *a, struct thaw_err *err) {
     int code = thaw_gan_new(&a->gan, a->c, &a->config, &data, err);
     if (code) return code;
     code = thaw_gan_resume(a->gan, a->checkpoints, &a->manifest, &found, note, &own);
+    if (!code && found) code = count_attempt(a, &own);
     if ((code == THAW_EUSAGE || code == THAW_EDATA) && a->o->force) {
         thaw_log_warn(a->ctx->log, "removing %s, as --force says: %s", a->checkpoints, own.text);
         thaw_gan_free(&a->gan); // a damaged checkpoint may have been read in part
@@ -159,8 +168,7 @@ static int save_when_due(struct thaw_augment *a, bool stop, struct thaw_err *err
         thaw_comm_bcast(a->c, &due, sizeof due, 0); // clocks differ
     }
     if (!due) return THAW_OK;
-    a->saved_at = thaw_time_s();
-    const int code = thaw_gan_save(g, a->checkpoints, &a->manifest, err);
+    const int code = save(a, err);
     if (code || !stop) return code;
     return thaw_fail(
         err, THAW_ESTOPPED,
@@ -174,10 +182,10 @@ static int train(struct thaw_augment *a, struct thaw_err *err) {
         bool stop = false;
         struct thaw_err own = THAW_ERR_INIT;
         int code = thaw_gan_step(g, &stop, &own);
-        if (code == THAW_EDIVERGED && thaw_gan_save(g, a->checkpoints, &a->manifest, NULL) == THAW_OK) {
+        if (code == THAW_EDIVERGED && thaw_path_exists(a->checkpoints)) { // what diverged is not saved
             const size_t told = strlen(own.text);
-            snprintf(own.text + told, sizeof own.text - told, "; the weights before it are in %.120s",
-                     a->checkpoints);
+            snprintf(own.text + told, sizeof own.text - told,
+                     "; the checkpoints in %.120s are from before it", a->checkpoints);
         }
         if (code) {
             *err = own;
@@ -186,7 +194,7 @@ static int train(struct thaw_augment *a, struct thaw_err *err) {
         thaw_augment_print_step(a);
         if ((code = save_when_due(a, stop, err))) return code;
     }
-    return THAW_OK;
+    return thaw_gan_check(g, err);
 }
 
 // ---- Writing ----
@@ -221,6 +229,14 @@ static void swap_averages(struct thaw_gan *g) {
         g->items->p[i] = g->items->averaged[i];
         g->items->averaged[i] = rows;
     }
+}
+
+// Collective. A signal after the last step: the weights are saved, and the same command makes the rest.
+static int save_and_stop(struct thaw_augment *a, struct thaw_err *err) {
+    const int code = save(a, err);
+    if (code) return code;
+    return thaw_fail(err, THAW_ESTOPPED,
+                     "stopped on request after training, which is saved: run the same command to go on");
 }
 
 // Collective. What is made up, and how real it looks.
@@ -271,8 +287,11 @@ static int make_up(struct thaw_augment *a, struct thaw_err *err) {
         .draws = (int)o->virtual_draws,
         .rest = a->config.rest,
         .extra = llrint(o->virtual_users * (double)a->histories.training_users)};
-    const int code = write_made(a, &plan, err);
+    struct thaw_err own = THAW_ERR_INIT;
+    const int code = write_made(a, &plan, &own);
     swap_averages(g);
+    if (code == THAW_ESTOPPED) return save_and_stop(a, err);
+    if (code) *err = own;
     return code;
 }
 
@@ -296,7 +315,9 @@ static int run(struct thaw_job_ctx *ctx, const void *options, const struct thaw_
     (void)operands;
     a.saved_at = a.began;
     int code = open_inputs(&a, err);
-    if (!code) code = thaw_outdir_begin(&a.out, a.c, a.o->out, "a generator", a.o->force, err);
+    if (!code) code = thaw_outdir_begin(&a.out, ctx, "augment", a.o->out, "a generator", a.o->force, err);
+    if (code == THAW_EUSAGE && a.out.lock && thaw_comm_rank(a.c) == 0)
+        thaw_gan_forget_finished(a.checkpoints, a.o->out, &a.manifest);
     if (!code) code = load(&a, err);
     if (!code) code = begin(&a, err);
     if (code) goto done;

@@ -39,6 +39,7 @@ struct thaw_augment {
     Thaw__Run *run;
     Thaw__Generator manifest; // borrows from run, dataset
     double began, saved_at;
+    bool counted; // going on from a checkpoint is (jobs/attempts.h)
 };
 
 extern const struct thaw_cmd thaw_augment_command;

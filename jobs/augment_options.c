@@ -94,9 +94,8 @@ const struct thaw_cmd thaw_augment_command = {
         "it goes "
         "on from the newest checkpoint and ends with the same bytes. After a signal the exit status is 75. A "
         "loss "
-        "that is not finite, or latents that are all the same, stop all ranks with status 79; the newest "
-        "weights "
-        "that were sound are then in OUT.checkpoint.",
+        "that is not finite, or latents that are all the same, stop all ranks with status 79; checkpoints "
+        "from before it stay in OUT.checkpoint.",
     .files = "OUT/manifest.pb: What was trained, from what, by which run.\n"
              "OUT/generator.net.npy: The networks' averaged weights.\n"
              "OUT/generator.items-00000-of-00064.npy: A row for each item: embedding, decoder, bias.\n"

@@ -65,6 +65,8 @@ static const struct thaw_opt options_table[] = {
         "wrote them. Without it those measured on MovieLens 1M."),
     THAW_OPTION(opts, TEXT, "blend-out", blend_out, "FILE", NULL, 0, 0,
                 "Write the numbers used to FILE, for later evaluations and for 'thaw tables'."),
+    THAW_OPTION(opts, FLAG, "force", force, NULL, NULL, 0, 0,
+                "Take a --blend that was tuned on another dataset."),
     THAW_OPTION(opts, INT, "samples", samples, "N", "0", 0, 4096,
                 "Draws of noise whose mean latent the generator ranks by; 0: those of --blend, else 16."),
     {.name = "tune",

@@ -40,8 +40,15 @@ int thaw_study_blend_read(struct thaw_study *s, const char *path, struct thaw_er
     if (s->blend->n_known == 0 || s->blend->n_known > THAW_KNOWN_MAX)
         return thaw_fail(err, THAW_EDATA, "%s: %zu numbers of known items, expected 1 to %d", path,
                          s->blend->n_known, THAW_KNOWN_MAX);
-    if (s->blend->dataset_digest != s->e->dataset->digest)
-        thaw_log_warn(s->e->ctx->log, "%s: tuned on another dataset than %s", path, s->e->dataset->dir);
+    if (s->blend->dataset_digest != s->e->dataset->digest) {
+        if (!s->e->o->force)
+            return thaw_fail(err, THAW_EDATA,
+                             "%s: tuned on another dataset than %s: tune it anew, or take it all the same "
+                             "with --force",
+                             path, s->e->dataset->dir);
+        thaw_log_warn(s->e->ctx->log, "%s: tuned on another dataset than %s; taken as --force says", path,
+                      s->e->dataset->dir);
+    }
     for (size_t i = 0; i < s->blend->n_known; i++) known[i] = s->blend->known[i]->known;
     for (int i = 0; i < s->e->nknown; i++)
         adopt(&s->known[i], s->blend->known[thaw_cold_nearest(known, s->blend->n_known, s->known[i].known)]);

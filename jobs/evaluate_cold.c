@@ -1,5 +1,6 @@
 // evaluate_cold.c: many models for cold users side by side.
 #include "jobs/evaluation.h"
+#include "jobs/hold.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -53,7 +54,8 @@ int thaw_evaluate_cold(struct thaw_evaluation *e, struct thaw_err *err) {
         if (!code) code = name_generators(s, err);
     }
     if ((code = thaw_comm_agree(e->c, code, err))) goto done;
-    if (!e->model_dir) code = thaw_work_train(e, err);
+    if (e->o->work) code = thaw_hold(&s->lock, e->ctx, "evaluate", e->o->work, err);
+    if (!code && !e->model_dir) code = thaw_work_train(e, err);
     if (!code) code = thaw_evaluation_open(e, err);
     if (!code) code = thaw_study_open(s, err);
     if (!code) code = thaw_work_models(s, err);
@@ -65,6 +67,7 @@ int thaw_evaluate_cold(struct thaw_evaluation *e, struct thaw_err *err) {
     if (!code && e->o->tune) code = thaw_study_tune(s, err);
     if (!code) code = measure(s, err);
     thaw_study_close(s);
+    thaw_hold_end(&s->lock);
 done:
     free(s);
     return code;

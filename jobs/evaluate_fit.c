@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "comm/associate.h"
 #include "jobs/evaluation.h"
+#include "jobs/hold.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +21,10 @@ static int make_scratch(struct thaw_study *s, struct thaw_err *err) {
                              s->e->o->work ? "/scratch" : ".evaluate");
     int code =
         got < (int)sizeof s->scratch ? THAW_OK : thaw_fail(err, THAW_EUSAGE, "%s: path too long", base);
-    if (!code && thaw_comm_rank(s->c) == 0) {
+    code = thaw_comm_agree(s->c, code, err);
+    if (!code && !s->e->o->work) code = thaw_hold(&s->lock, s->e->ctx, "evaluate", s->scratch, err);
+    if (code) return code;
+    if (thaw_comm_rank(s->c) == 0) {
         code = thaw_dir_remove(s->scratch, err);
         if (!code) code = thaw_dir_make(s->scratch, err);
     }

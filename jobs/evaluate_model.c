@@ -27,7 +27,8 @@ static int configure(struct one *m, struct thaw_err *err) {
                                     .rows = m->rows,
                                     .gramian = config.model == THAW_ALS_EXPLICIT ? NULL : m->gramian,
                                     .budget_bytes = o->memory,
-                                    .log = m->e->ctx->log};
+                                    .log = m->e->ctx->log,
+                                    .stoppable = true};
     return thaw_als_check(&config, err);
 }
 

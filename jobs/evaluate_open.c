@@ -164,7 +164,8 @@ static int read_association(struct thaw_study *s, struct thaw_err *err) {
             "%s: fitted on all users, those to be measured too: fit it with --model, which says who is "
             "held out",
             s->association_dir);
-    return check_digests(s, s->association_dir, s->association->dataset_digest, NULL, err);
+    return check_digests(s, s->association_dir, s->association->dataset_digest,
+                         s->association->model_digest ? &s->association->model_digest : NULL, err);
 }
 
 static int open_cold(struct thaw_study *s, struct thaw_study_models *m, int i, const char *dir,

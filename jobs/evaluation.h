@@ -33,7 +33,7 @@ struct thaw_evaluate_options {
     int order;
     int64_t users, seed, replicates, memory, pool, samples;
     double alpha, unobserved, regularization, cold_users;
-    bool tune;
+    bool tune, force;
     struct thaw_job_common common;
 };
 
@@ -141,6 +141,7 @@ struct thaw_study {
     Thaw__Blend scoring; // what models are opened with: the draws; other numbers come with each call
     char scratch[THAW_PATH_MAX];
     bool scratch_made;
+    struct thaw_lock *lock;            // of it, or of --work
     Thaw__Known known[THAW_KNOWN_MAX]; // numbers used for each of e->known
     int32_t samples;                   // of the generator; 0: its own
     bool tuned;

@@ -28,7 +28,7 @@ struct thaw_job {
 
 extern const struct thaw_job thaw_job_synth, thaw_job_prepare, thaw_job_train, thaw_job_evaluate,
     thaw_job_augment, thaw_job_score_users, thaw_job_tables, thaw_job_run, thaw_job_bench, thaw_job_prior,
-    thaw_job_associate;
+    thaw_job_associate, thaw_job_describe;
 
 // All of them, in the order of the pipeline; NULL-terminated.
 extern const struct thaw_job *const thaw_jobs[];
@@ -39,7 +39,8 @@ struct thaw_job_common {
     int64_t threads; // 0: OMP_NUM_THREADS or the cores of the rank
     const char *log; // JSON lines file
     bool quiet;
-    int format; // 0 text, 1 jsonl, 2 csv
+    double stall_timeout_s; // 0: the job waits for ever
+    int format;             // 0 text, 1 jsonl, 2 csv
 };
 // Local. The common struct inside a job's options, found through the table; NULL for a command without
 // THAW_JOB_OPTIONS.
@@ -61,6 +62,14 @@ enum { THAW_FORMAT_TEXT, THAW_FORMAT_JSONL, THAW_FORMAT_CSV };
          .def = "text",                                                                                      \
          .choices = "text|jsonl|csv",                                                                        \
          .help = "How results are printed on standard output."},                                             \
+        {.name = "stall-timeout",                                                                            \
+         .kind = THAW_OPT_SECONDS,                                                                           \
+         .offset = offsetof(T, common.stall_timeout_s),                                                      \
+         .arg = "SECONDS",                                                                                   \
+         .def = "30m",                                                                                       \
+         .min = 0,                                                                                           \
+         .max = -1,                                                                                          \
+         .help = "End the job when a rank waits for others longer than this, and say for which; 0: never."}, \
         {.name = "log",                                                                                      \
          .kind = THAW_OPT_TEXT,                                                                              \
          .offset = offsetof(T, common.log),                                                                  \

@@ -295,12 +295,12 @@ static int fail_at(const struct thaw_jobfile *f, const struct thaw_jobfile_entry
 // One entry alone, against the job's options with none of them required.
 static int check_entry(const struct thaw_jobfile *f, const struct thaw_jobfile_entry *e,
                        const struct thaw_cmd *loose, void *options, struct thaw_err *err) {
-    static const char *const ours[] = {"threads", "log", "quiet"};
+    static const char *const ours[] = {"threads", "log", "quiet", "stall-timeout"};
     const struct thaw_opt *o = thaw_opt_find(loose, e->key);
     struct thaw_words words = {0};
     struct thaw_err why = THAW_ERR_INIT;
     bool help;
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 4; i++)
         if (strcmp(e->key, ours[i]) == 0)
             return fail_at(f, e, "belongs on the command line of thaw run", err);
     if (o && o->kind == THAW_OPT_FLAG && flag_value(e->value) < 0)

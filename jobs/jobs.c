@@ -4,9 +4,19 @@
 #include <string.h>
 
 const struct thaw_job *const thaw_jobs[] = {
-    &thaw_job_synth,     &thaw_job_prepare, &thaw_job_train,       &thaw_job_prior,
-    &thaw_job_associate, &thaw_job_augment, &thaw_job_score_users, &thaw_job_evaluate,
-    &thaw_job_tables,    &thaw_job_run,     &thaw_job_bench,       NULL,
+    &thaw_job_synth,
+    &thaw_job_prepare,
+    &thaw_job_train,
+    &thaw_job_prior,
+    &thaw_job_associate,
+    &thaw_job_augment,
+    &thaw_job_score_users,
+    &thaw_job_evaluate,
+    &thaw_job_tables,
+    &thaw_job_run,
+    &thaw_job_describe,
+    &thaw_job_bench,
+    NULL,
 };
 
 const struct thaw_job_common *thaw_job_common_of(const struct thaw_cmd *cmd, const void *options) {

@@ -28,8 +28,9 @@ struct launch {
     const char *blas;
 };
 
-static const int exit_codes[] = {THAW_EUSAGE, THAW_EDATA,    THAW_ENOINPUT,  THAW_EBUG,      THAW_EMEM,
-                                 THAW_EIO,    THAW_ESTOPPED, THAW_EDISAGREE, THAW_EDIVERGED, 0};
+static const int exit_codes[] = {
+    THAW_EUSAGE, THAW_EDATA,    THAW_ENOINPUT,  THAW_ESTALLED,  THAW_EBUG, THAW_EMEM,
+    THAW_EIO,    THAW_ESTOPPED, THAW_EDISAGREE, THAW_EDIVERGED, 0};
 
 static void print_usage(FILE *out) {
     fprintf(out, "usage: thaw JOB [options]\n"
@@ -248,6 +249,8 @@ static int run_job(struct launch *l, struct thaw_err *err) {
                          err);
     if ((code = thaw_comm_agree(l->comm, code, err))) return code;
     if ((code = announce(l, threads, err))) return code;
+    const double limit_s = common ? common->stall_timeout_s : 0;
+    if ((code = thaw_comm_watch(l->comm, l->name, limit_s, common && common->quiet, err))) return code;
     struct thaw_job_ctx ctx = {
         .comm = l->comm, .log = l->log, .argc = l->argc - 2, .argv = l->argv + 2, .threads = threads};
     code = l->job->run(&ctx, l->options, &l->operands, err);

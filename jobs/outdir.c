@@ -64,10 +64,13 @@ static int begin(struct thaw_outdir *o, const char *what, bool force, struct tha
     return code ? code : thaw_dir_make(o->work, err);
 }
 
-int thaw_outdir_begin(struct thaw_outdir *o, struct thaw_comm *c, const char *out, const char *what,
-                      bool force, struct thaw_err *err) {
+int thaw_outdir_begin(struct thaw_outdir *o, const struct thaw_job_ctx *ctx, const char *job, const char *out,
+                      const char *what, bool force, struct thaw_err *err) {
+    struct thaw_comm *c = ctx->comm;
     *o = (struct thaw_outdir){0};
-    int code = beside(o->path, out, "", err);
+    int code = thaw_hold(&o->lock, ctx, job, out, err);
+    if (code) return code;
+    code = beside(o->path, out, "", err);
     for (size_t n = strlen(o->path); n > 1 && o->path[n - 1] == '/'; n--) o->path[n - 1] = 0;
     if (!code) code = beside(o->work, o->path, ".tmp", err);
     if (!code && thaw_comm_rank(c) == 0) code = begin(o, what, force, err);
@@ -79,18 +82,21 @@ static int commit(const struct thaw_outdir *o, struct thaw_err *err) {
     char aside[THAW_PATH_MAX];
     int code = beside(aside, o->path, ASIDE, err);
     if (!code) code = thaw_dir_sync(o->work, err);
-    const bool replace = is_whole(o->path);
-    if (!code && replace) code = rename_to(o->path, aside, err);
-    if (!code) code = rename_to(o->work, o->path, err);
+    const bool replace = is_whole(o->path),
+               exchanged = !code && replace && thaw_dir_exchange(o->work, o->path);
+    if (!code && replace && !exchanged) code = rename_to(o->path, aside, err);
+    if (!code && !exchanged) code = rename_to(o->work, o->path, err);
     if (!code) code = sync_parent(o->path, err);
-    return code || !replace ? code : thaw_dir_remove(aside, err);
+    return code || !replace ? code : thaw_dir_remove(exchanged ? o->work : aside, err);
 }
 
 int thaw_outdir_commit(struct thaw_outdir *o, struct thaw_comm *c, struct thaw_err *err) {
+    thaw_comm_phase(c, "publish");
     return thaw_comm_agree(c, thaw_comm_rank(c) == 0 ? commit(o, err) : THAW_OK, err);
 }
 
 void thaw_outdir_discard(struct thaw_outdir *o, struct thaw_comm *c) {
     if (o->work[0] && thaw_comm_rank(c) == 0) thaw_dir_remove(o->work, NULL);
     o->work[0] = 0;
+    thaw_hold_end(&o->lock);
 }

@@ -4,20 +4,22 @@
 #define THAW_JOBS_OUTDIR_H
 
 #include "base/file.h"
-#include "comm/world.h"
+#include "jobs/hold.h"
 
 struct thaw_outdir {
     char path[THAW_PATH_MAX]; // OUT
     char work[THAW_PATH_MAX]; // OUT.tmp: write here
+    struct thaw_lock *lock;   // of OUT, until discard
 };
-// May OUT be written? Then an empty OUT.tmp is made; what an interrupted run left is removed. THAW_EUSAGE:
-// OUT holds something already and force is false, or holds what no job of Thaw wrote. what: "a prior", for
-// messages.
-int thaw_outdir_begin(struct thaw_outdir *o, struct thaw_comm *c, const char *out, const char *what,
-                      bool force, struct thaw_err *err);
+// Hold OUT for the job `job`, "prior". May it be written? Then an empty OUT.tmp is made; what an interrupted
+// run left is removed. THAW_EUSAGE: another job holds OUT; it holds something already and force is false, or
+// holds what no job of Thaw wrote. what: "a prior", for messages.
+int thaw_outdir_begin(struct thaw_outdir *o, const struct thaw_job_ctx *ctx, const char *job, const char *out,
+                      const char *what, bool force, struct thaw_err *err);
 // Every rank has written its files and rank 0 the manifest: OUT.tmp becomes OUT, in place of an older one.
 int thaw_outdir_commit(struct thaw_outdir *o, struct thaw_comm *c, struct thaw_err *err);
-// After a failure: OUT.tmp goes, OUT is as it was. Fine after a begin that failed.
+// The end, well or not: OUT is held no longer. After a failure OUT.tmp goes, OUT is as it was. Fine after a
+// begin that failed.
 void thaw_outdir_discard(struct thaw_outdir *o, struct thaw_comm *c);
 
 #endif

@@ -6,6 +6,7 @@
 #include "comm/runinfo.h"
 #include "comm/stages.h"
 #include "jobs/found.h"
+#include "jobs/hold.h"
 #include "jobs/job.h"
 
 #include <inttypes.h>
@@ -219,9 +220,9 @@ static void report_memory(struct thaw_prep *p) {
                    p->memory.total, peak[0], peak[1]);
 }
 
-// Collective. Write the dataset; on failure nothing of it stays.
+// Collective. Write the dataset.
 static int write_dataset(struct thaw_prep *p, Thaw__Run *run, struct stopwatch *w, struct thaw_err *err) {
-    int code = thaw_prep_out_clear(p->comm, p->cfg->out, false, err);
+    int code = thaw_prep_work_begin(p, err);
     if (!code) code = thaw_prep_emit(p, err);
     if (code) return code;
     lap(p, w, "writing", 0);
@@ -237,13 +238,6 @@ static int write_dataset(struct thaw_prep *p, Thaw__Run *run, struct stopwatch *
     return THAW_OK;
 }
 
-// Collective. Take away what a failed run has made, but the quarantine; the first error stays.
-static void clean_up(struct thaw_comm *c, const char *out, bool wrote, bool made) {
-    struct thaw_err ignored = THAW_ERR_INIT;
-    if (wrote) (void)thaw_prep_out_clear(c, out, false, &ignored);
-    if (made) rmdir(out); // only when it is empty
-}
-
 static int run(struct thaw_job_ctx *ctx, const void *options, const struct thaw_list *operands,
                struct thaw_err *err) {
     const struct prepare_options *o = options;
@@ -251,26 +245,31 @@ static int run(struct thaw_job_ctx *ctx, const void *options, const struct thaw_
     struct thaw_prep p = {0};
     struct stopwatch w = {thaw_time_s(), thaw_time_s(), clock()};
     Thaw__Run *info = NULL;
-    bool made = false, wrote = false, begun = false;
+    struct thaw_lock *lock = NULL;
+    bool made = false, begun = false;
     (void)operands;
     configure(&cfg, o);
     int code = check_options(o, err);
     if (code) return code;
-    code = thaw_prep_out_begin(ctx->comm, o->out, o->force, &made, err);
-    if (code) return code;
+    if ((code = thaw_hold(&lock, ctx, "prepare", o->out, err)) ||
+        (code = thaw_prep_out_begin(ctx->comm, o->out, o->force, &made, err)))
+        goto done;
     code = thaw_run_info_new(&info, ctx->comm, &command, options, ctx->argc, ctx->argv, NULL, err);
     if (code) goto done;
     begun = true;
     if ((code = thaw_prep_begin(&p, ctx->comm, ctx->log, &cfg, err))) goto done;
     if ((code = digest_logs(&p, &w, err))) goto done;
-    wrote = true;
     if ((code = write_dataset(&p, info, &w, err))) goto done;
     if (thaw_comm_rank(ctx->comm) == 0) thaw_found_print(stdout, o->common.format, &p);
     report_memory(&p);
 done:
-    if (begun) thaw_prep_end(&p);
+    if (begun) {
+        thaw_prep_work_discard(&p);
+        thaw_prep_end(&p);
+    }
     if (info) thaw__run__free_unpacked(info, NULL);
-    if (code) clean_up(ctx->comm, o->out, wrote, made && thaw_comm_rank(ctx->comm) == 0);
+    if (code && made && thaw_comm_rank(ctx->comm) == 0) rmdir(o->out); // only when it is empty
+    thaw_hold_end(&lock);
     return code;
 }
 

@@ -11,6 +11,7 @@
 #include "comm/runinfo.h"
 #include "jobs/job.h"
 #include "jobs/outdir.h"
+#include "jobs/trained.h"
 #include "proto/pack.h"
 
 #include <inttypes.h>
@@ -96,39 +97,15 @@ static int check_options(const struct options *o, struct thaw_err *err) {
     return THAW_OK;
 }
 
-static int inputs_match(const struct job *j, struct thaw_err *err) {
-    const Thaw__Model *m = j->model->manifest;
-    if (m->dataset_digest != j->dataset->digest)
-        return thaw_fail(err, THAW_EDATA,
-                         "the model %s was trained on a dataset of digest %016" PRIx64
-                         ", but %s has digest %016" PRIx64 ": name the right one with --data",
-                         j->model->dir, m->dataset_digest, j->data, j->dataset->digest);
-    if (m->als->model == THAW__ALS__MODEL__EXPLICIT)
-        return thaw_fail(
-            err, THAW_EUSAGE,
-            "%s is a model of ratings: priors are for the implicit models ('thaw train --model')",
-            j->model->dir);
-    if (m->n_iterations == 0)
-        return thaw_fail(err, THAW_EDATA,
-                         "%s: no iteration was trained, all users are zeros: run 'thaw train --iterations'",
-                         j->model->dir);
-    return THAW_OK;
-}
-
 // Collective.
 static int open_inputs(struct job *j, struct thaw_err *err) {
-    char note[256];
+    const struct thaw_trained_wish wish = {
+        .model = j->o->model, .data = j->o->data, .iterated = true, .implicit = "priors are"};
     int code = thaw_comm_agree(j->c, check_options(j->o, err), err);
-    if (code || (code = thaw_model_open(&j->model, j->c, j->o->model, true, note, err))) return code;
-    if (*note) thaw_log_warn(j->ctx->log, "%s", note);
-    j->data = j->o->data ? j->o->data : j->model->manifest->dataset;
+    if (code || (code = thaw_trained_open(j->ctx, &wish, &j->model, &j->dataset, &j->data, err))) return code;
     j->columns = thaw_model_columns(j->model);
-    code = thaw_dataset_open(&j->dataset, j->data, err);
-    if (!code) code = inputs_match(j, err);
-    if (!code) code = thaw_dataset_plan(j->plan, j->dataset, thaw_comm_size(j->c), als_of(j)->factors, err);
+    code = thaw_dataset_plan(j->plan, j->dataset, thaw_comm_size(j->c), als_of(j)->factors, err);
     if ((code = thaw_comm_agree(j->c, code, err))) return code;
-    if (!j->model->manifest->finished)
-        thaw_log_warn(j->ctx->log, "%s is a checkpoint: its training is not finished", j->model->dir);
     return thaw_run_info_new(&j->run, j->c, &command, j->o, j->ctx->argc, j->ctx->argv, thaw_blas_core(),
                              err);
 }
@@ -215,9 +192,7 @@ static int fit(struct job *j, enum thaw_side side, struct thaw_err *err) {
 
 // Collective. A signal ends the job before anything is written.
 static int check_stop(const struct job *j, struct thaw_err *err) {
-    int64_t stop = thaw_comm_stop_requested(j->c);
-    thaw_comm_max_i64(j->c, &stop, 1);
-    if (!stop) return THAW_OK;
+    if (!thaw_comm_stop_agreed(j->c)) return THAW_OK;
     return thaw_fail(err, THAW_ESTOPPED, "stopped on request: %s is as it was; the same command begins anew",
                      j->o->out);
 }
@@ -345,7 +320,7 @@ static int run(struct thaw_job_ctx *ctx, const void *options, const struct thaw_
     const double started = thaw_time_s();
     (void)operands;
     int code = open_inputs(&j, err);
-    if (!code) code = thaw_outdir_begin(&j.out, j.c, j.o->out, "a prior", j.o->force, err);
+    if (!code) code = thaw_outdir_begin(&j.out, ctx, "prior", j.o->out, "a prior", j.o->force, err);
     for (int side = 0; !code && side < 2; side++) code = load_features(&j, (enum thaw_side)side, err);
     if (!code && !j.features[THAW_USERS].columns)
         thaw_log_warn(ctx->log, "%s: users have no attributes; the prior is their mean", j.data);

@@ -2,7 +2,7 @@
 // goes on.
 #include "base/file.h"
 #include "base/mem.h"
-#include "jobs/job.h"
+#include "jobs/hold.h"
 #include "jobs/jobfile.h"
 #include "jobs/step.h"
 #include "proto/pack.h"
@@ -12,7 +12,7 @@
 #include <string.h>
 
 struct run_options {
-    struct thaw_list set;
+    struct thaw_list set, steps;
     bool dry_run, force;
     struct thaw_job_common common;
 };
@@ -22,9 +22,13 @@ static const struct thaw_opt options_table[] = {
      .letter = 'n',
      .kind = THAW_OPT_FLAG,
      .offset = offsetof(struct run_options, dry_run),
-     .help = "Print the plan and stop."},
+     .help =
+         "Print the plan and stop. --format is then that of the plan: csv and jsonl have all options of the "
+         "steps, defaults included."},
     THAW_OPTION(struct run_options, FLAG, "force", force, NULL, NULL, 0, 0,
                 "Run every step again, up to date or not. What earlier runs of this job wrote is replaced."),
+    THAW_OPTION(struct run_options, LIST, "steps", steps, "NAME", NULL, 0, 0,
+                "Only these steps of the job file: the others are taken as they are, up to date or not."),
     THAW_OPTION(
         struct run_options, LIST, "set", set, "SECTION.KEY=VALUE", NULL, 0, 0,
         "Set a key in place of what the job file says. Relative paths start from the current folder. May "
@@ -50,7 +54,7 @@ static const struct thaw_cmd command = {
         "section are the options of that job without the dashes (see 'thaw train --help' and so "
         "on); options that take a list are split at blanks, and a list may go on in indented "
         "lines; flags are yes or no. A line has at most 198 bytes. Unknown keys are errors. "
-        "--threads, --log and --quiet belong on the command line of thaw run, and so does "
+        "--threads, --log, --quiet and --stall-timeout belong on the command line of thaw run, and so does "
         "--format unless a section has it.\n\n"
         "[job] may hold 'name', used in messages, and 'out', the folder OUT of everything the "
         "job makes; it is JOBFILE without its ending when not given.\n\n"
@@ -66,6 +70,8 @@ static const struct thaw_cmd command = {
         "the digest of their manifests and the presence and length of their files; other input "
         "files by length, time of change, and the first and last MiB. A step whose input was "
         "made again with the same result is still up to date.\n\n"
+        "With --steps only some of the steps run, so that each can be a batch job of its own, in its own "
+        "number of ranks; the plan, the record and the outcome are those of one run.\n\n"
         "When a step fails, the run ends with its exit status; the same command goes on from "
         "there. A stop signal (SIGTERM, SIGUSR1) ends with 75 after a checkpoint, and training "
         "resumes from it.",
@@ -74,6 +80,7 @@ static const struct thaw_cmd command = {
              "OUT/job.pb: Which steps are finished, with what inputs and options.",
     .examples = "thaw run demo.ini\n"
                 "mpirun -n 4 thaw run demo.ini --set train.factors=128 evaluate.known=1,3,5,10\n"
+                "mpirun -n 16 thaw run demo.ini --steps prepare\n"
                 "thaw run demo.ini --dry-run\n\n"
                 "# demo.ini\n"
                 "[job]\n"
@@ -99,6 +106,7 @@ struct running {
     // Rank 0:
     struct thaw_jobfile file;
     char out[THAW_PATH_MAX];
+    struct thaw_lock *lock; // of OUT: one run at a time writes job.pb
     Thaw__Job *done;
 };
 
@@ -179,20 +187,65 @@ static int read_record(struct running *r, struct thaw_err *err) {
 
 // ---- The plan (rank 0) ----
 
-static const char *state_name(const struct thaw_step *s) {
-    return s->state == THAW_STEP_CURRENT ? "up to date" : s->state == THAW_STEP_RESUME ? "resume" : "run";
+static bool is_chosen(const struct running *r, const char *name) {
+    bool chosen = r->o->steps.n == 0;
+    for (int i = 0; i < r->o->steps.n; i++) chosen |= strcmp(r->o->steps.item[i], name) == 0;
+    return chosen;
+}
+
+static bool has_step(const struct running *r, const char *name) {
+    for (int s = 0; s < THAW_STEP_JOBS; s++)
+        if (strcmp(r->step[s].job->cmd->name, name) == 0) return r->step[s].state != THAW_STEP_ABSENT;
+    return false;
+}
+
+// --steps names steps of this job file.
+static int check_steps(const struct running *r, struct thaw_err *err) {
+    char names[128] = "";
+    for (int s = 0; s < THAW_STEP_JOBS; s++) {
+        const size_t n = strlen(names);
+        if (r->step[s].state != THAW_STEP_ABSENT)
+            snprintf(names + n, sizeof names - n, "%s%s", n ? ", " : "", r->step[s].job->cmd->name);
+    }
+    for (int i = 0; i < r->o->steps.n; i++)
+        if (!has_step(r, r->o->steps.item[i]))
+            return thaw_fail(err, THAW_EUSAGE, "--steps %s: no such step in %s; it has %s",
+                             r->o->steps.item[i], r->file.path, names);
+    return THAW_OK;
+}
+
+// An input that is missing because the step that writes it was left out.
+static int explain_missing(const struct running *r, int i, int code, struct thaw_err *err) {
+    const struct thaw_step *s = &r->step[i], *writer = NULL;
+    for (int j = 0; j < i; j++)
+        if (r->step[j].state == THAW_STEP_LEFT && thaw_step_follows(s, &r->step[j])) {
+            uint64_t digest;
+            bool present = false;
+            if (thaw_step_output(&r->step[j], &digest, &present, NULL) == THAW_OK && !present)
+                writer = &r->step[j];
+        }
+    if (!writer) return code;
+    *err = THAW_ERR_INIT;
+    return thaw_fail(err, code,
+                     "%s reads %s, which %s has not written (or not finished): run it first, --steps %s",
+                     s->job->cmd->name, writer->out, writer->job->cmd->name, writer->job->cmd->name);
 }
 
 // A step is decided now unless it reads what an earlier one will write first.
 static int plan_step(struct running *r, int i, struct thaw_err *err) {
     struct thaw_step *s = &r->step[i];
+    if (s->state == THAW_STEP_LEFT) {
+        snprintf(s->why, sizeof s->why, "--steps");
+        return THAW_OK;
+    }
     for (int j = 0; j < i; j++) {
         const struct thaw_step *before = &r->step[j];
         if (before->state != THAW_STEP_RUN && before->state != THAW_STEP_RESUME) continue;
         if (thaw_step_follows(s, before)) snprintf(s->why, sizeof s->why, "after %s", before->job->cmd->name);
     }
     if (*s->why) return THAW_OK;
-    return thaw_step_decide(s, r->done, r->out, r->o->force, err);
+    const int code = thaw_step_decide(s, r->done, r->out, r->o->force, err);
+    return code == THAW_ENOINPUT || code == THAW_EDATA ? explain_missing(r, i, code, err) : code;
 }
 
 static void print_line(const struct running *r, const char *text) {
@@ -211,33 +264,70 @@ static void print_plan(const struct running *r) {
     for (int i = 0; i < THAW_STEP_JOBS; i++) {
         const struct thaw_step *s = &r->step[i];
         if (s->state == THAW_STEP_ABSENT) continue;
-        int n = snprintf(line, sizeof line, "  %-9s %-10s (%s)", s->job->cmd->name, state_name(s), s->why);
-        int w = 0;
-        for (; w < s->words.n && n < 160; w++)
+        int n = snprintf(line, sizeof line, "  %-9s %-10s (%s)", s->job->cmd->name, thaw_step_state_name(s),
+                         s->why);
+        int w = 0, nwords = s->state == THAW_STEP_LEFT ? 0 : s->words.n;
+        for (; w < nwords && n < 160; w++)
             n += snprintf(line + n, sizeof line - (size_t)n, " %.100s", s->words.word[w]);
-        if (w < s->words.n) snprintf(line + n, sizeof line - (size_t)n, " ...");
+        if (w < nwords) snprintf(line + n, sizeof line - (size_t)n, " ...");
         print_line(r, line);
     }
 }
 
+static void print_facts(const struct running *r, const char *name, const struct thaw_facts *facts) {
+    thaw_facts_print(stdout, r->o->common.format, name, facts);
+}
+
+// The plan for programs: the job, then each step.
+static int print_plan_facts(const struct running *r, struct thaw_err *err) {
+    const struct thaw_jobfile_entry *name = thaw_jobfile_find(&r->file, "job", "name");
+    struct thaw_facts facts = {0};
+    if (r->o->common.format == THAW_FORMAT_CSV) puts("step,key,value");
+    int code = thaw_facts_add(&facts, "step", "job", err);
+    if (code == THAW_OK) code = thaw_facts_add(&facts, "name", name ? name->value : r->file.path, err);
+    if (code == THAW_OK) code = thaw_facts_add(&facts, "out", r->out, err);
+    if (code == THAW_OK) print_facts(r, "job", &facts);
+    for (int i = 0; code == THAW_OK && i < THAW_STEP_JOBS; i++) {
+        const struct thaw_step *s = &r->step[i];
+        if (s->state == THAW_STEP_ABSENT) continue;
+        thaw_facts_clear(&facts);
+        code = thaw_step_facts(s, &facts, err);
+        if (code == THAW_OK) print_facts(r, s->job->cmd->name, &facts);
+    }
+    thaw_facts_clear(&facts);
+    return code;
+}
+
+static int show_plan(const struct running *r, struct thaw_err *err) {
+    if (r->o->dry_run && r->o->common.format != THAW_FORMAT_TEXT) return print_plan_facts(r, err);
+    print_plan(r);
+    return THAW_OK;
+}
+
 static int make_plan(struct running *r, const char *path, struct thaw_err *err) {
+    const int format =
+        r->o->dry_run ? THAW_FORMAT_TEXT : r->o->common.format; // then the plan's, not the steps'
     int code = thaw_jobfile_read(&r->file, path, err), steps = 0;
     for (int i = 0; code == THAW_OK && i < r->o->set.n; i++)
         code = thaw_jobfile_set(&r->file, r->o->set.item[i], err);
     if (code == THAW_OK) code = check_sections(r, err);
     if (code == THAW_OK) code = find_out(r, err);
+    if (code == THAW_OK && !r->o->dry_run) code = thaw_hold_alone(&r->lock, r->ctx, "run", r->out, err);
     if (code == THAW_OK) code = read_record(r, err);
     for (int i = 0; code == THAW_OK && i < THAW_STEP_JOBS; i++) {
         code = thaw_jobfile_check(&r->file, r->step[i].job->cmd, err);
-        if (code == THAW_OK) code = thaw_step_words(&r->step[i], &r->file, r->out, r->o->common.format, err);
+        if (code == THAW_OK) code = thaw_step_words(&r->step[i], &r->file, r->out, format, err);
         steps += r->step[i].state != THAW_STEP_ABSENT;
     }
     if (code == THAW_OK && steps == 0)
         code = thaw_fail(err, THAW_EUSAGE, "%s: no section of a job: there is nothing to run", path);
+    if (code == THAW_OK) code = check_steps(r, err);
+    for (int i = 0; code == THAW_OK && i < THAW_STEP_JOBS; i++)
+        if (r->step[i].state != THAW_STEP_ABSENT && !is_chosen(r, r->step[i].job->cmd->name))
+            r->step[i].state = THAW_STEP_LEFT;
     for (int i = 0; code == THAW_OK && i < THAW_STEP_JOBS; i++)
         if (r->step[i].state != THAW_STEP_ABSENT) code = plan_step(r, i, err);
-    if (code == THAW_OK) print_plan(r);
-    return code;
+    return code == THAW_OK ? show_plan(r, err) : code;
 }
 
 // ---- The record (rank 0) ----
@@ -370,7 +460,7 @@ static int check_stop(struct running *r, const struct thaw_step *next, struct th
 // Collective.
 static int do_step(struct running *r, struct thaw_step *s, struct thaw_err *err) {
     struct thaw_comm *c = r->ctx->comm;
-    int64_t present = s->state != THAW_STEP_ABSENT;
+    int64_t present = s->state != THAW_STEP_ABSENT && s->state != THAW_STEP_LEFT;
     bool planned = s->state == THAW_STEP_CURRENT;
     thaw_comm_bcast(c, &present, sizeof present, 0);
     if (!present) return THAW_OK;
@@ -383,8 +473,10 @@ static int do_step(struct running *r, struct thaw_step *s, struct thaw_err *err)
         if (r->root && !planned) thaw_log_note(r->ctx->log, "%s: up to date after all", s->job->cmd->name);
         return THAW_OK;
     }
-    if (r->root) thaw_log_note(r->ctx->log, "%s: %s (%s)", s->job->cmd->name, state_name(s), s->why);
-    thaw_log_event(r->ctx->log, "step", "\"name\":\"%s\",\"state\":\"%s\"", s->job->cmd->name, state_name(s));
+    if (r->root)
+        thaw_log_note(r->ctx->log, "%s: %s (%s)", s->job->cmd->name, thaw_step_state_name(s), s->why);
+    thaw_log_event(r->ctx->log, "step", "\"name\":\"%s\",\"state\":\"%s\"", s->job->cmd->name,
+                   thaw_step_state_name(s));
     r->nran++;
     code = run_step(r, s, err);
     if (code == THAW_OK) code = thaw_comm_agree(c, r->root ? finish_step(r, s, err) : THAW_OK, err);
@@ -403,6 +495,7 @@ static int run(struct thaw_job_ctx *ctx, const void *options, const struct thaw_
     for (int i = 0; i < THAW_STEP_JOBS; i++) thaw_step_clear(&r.step[i]);
     thaw_jobfile_clear(&r.file);
     if (r.done) thaw__job__free_unpacked(r.done, NULL);
+    thaw_hold_end(&r.lock);
     return code;
 }
 

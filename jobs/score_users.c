@@ -6,7 +6,8 @@
 #include "comm/model.h"
 #include "comm/stream.h"
 #include "dense/topk.h"
-#include "jobs/job.h"
+#include "jobs/hold.h"
+#include "jobs/trained.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -73,16 +74,10 @@ static int make_plans(struct job *j, struct thaw_err *err) {
 
 // Collective.
 static int open_inputs(struct job *j, struct thaw_err *err) {
-    char note[256];
-    int code = thaw_model_open(&j->model, j->c, j->o->model, true, note, err);
+    const struct thaw_trained_wish wish = {.model = j->o->model, .data = j->o->data};
+    int code = thaw_trained_open(j->ctx, &wish, &j->model, &j->dataset, &j->data, err);
     if (code) return code;
-    if (*note) thaw_log_warn(j->ctx->log, "%s", note);
-    j->data = j->o->data ? j->o->data : j->model->manifest->dataset;
-    code = thaw_dataset_open(&j->dataset, j->data, err);
-    if (!code && j->model->manifest->dataset_digest != j->dataset->digest)
-        code = thaw_fail(err, THAW_EDATA, "the model %s was trained on another dataset than %s",
-                         j->model->dir, j->data);
-    if (!code && j->o->order == ORDER_TIME && !j->dataset->manifest->has_time)
+    if (j->o->order == ORDER_TIME && !j->dataset->manifest->has_time)
         code = thaw_fail(err, THAW_EUSAGE, "--episodes time: %s has no times", j->data);
     if (!code) code = make_plans(j, err);
     return thaw_comm_agree(j->c, code, err);
@@ -278,8 +273,10 @@ static int run(struct thaw_job_ctx *ctx, const void *options, const struct thaw_
                struct thaw_err *err) {
     struct job j = {.ctx = ctx, .c = ctx->comm, .o = options};
     const double started = thaw_time_s();
+    struct thaw_lock *lock = NULL;
     (void)operands;
     int code = open_inputs(&j, err);
+    if (!code && j.o->out) code = thaw_hold(&lock, ctx, "score-users", j.o->out, err);
     if (!code) code = load(&j, err);
     if (!code) code = score(&j, err);
     if (!code) code = write_all(&j, err);
@@ -287,6 +284,7 @@ static int run(struct thaw_job_ctx *ctx, const void *options, const struct thaw_
     if (!code)
         thaw_log_note(ctx->log, "%" PRId64 " users scored in %.1f s", thaw_episodes_users(j.apply->episodes),
                       thaw_time_s() - started);
+    thaw_hold_end(&lock);
     clear(&j);
     return code;
 }
@@ -296,16 +294,19 @@ static const struct thaw_cmd command = {
     .name = "score-users",
     .summary = "score how unlikely each user's behaviour is",
     .operands = "",
-    .description = "Knows the profile and half of a user's items (no more than the generator was trained "
-                   "with) and asks how "
-                   "likely the others are: the score is the mean negative log likelihood of an item under "
-                   "the generator. Users "
-                   "whose items do not go together (bots, bought profiles, shilling) score high. Held-out "
-                   "users are scored "
-                   "too.\n\n"
-                   "A score is relative: look at the highest ones, and compare users of one dataset. The "
-                   "results are the same "
-                   "bytes for any number of ranks and threads.",
+    .description =
+        "Knows the profile and half of a user's items (no more than the generator was trained "
+        "with) and asks how "
+        "likely the others are: the score is the mean negative log likelihood of an item under "
+        "the generator. Users "
+        "whose items do not go together (bots, bought profiles, shilling) score high. Held-out "
+        "users are scored "
+        "too.\n\n"
+        "A score is relative: look at the highest ones, and compare users of one dataset. The "
+        "results are the same "
+        "bytes for any number of ranks and threads.\n\n"
+        "A stop signal (SIGTERM, SIGUSR1) ends with 75 before the next 256 users, and FILE is as it "
+        "was.",
     .files = "FILE: A line for each user: id, interactions, score.",
     .examples = "thaw score-users --model run/model --generator run/generator --out scores.csv\n"
                 "mpirun -n 4 thaw score-users --model run/model --generator run/generator --top 100",

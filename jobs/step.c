@@ -156,6 +156,47 @@ bool thaw_step_follows(const struct thaw_step *s, const struct thaw_step *other)
     return reads(s, other->out);
 }
 
+// ---- What it is, for programs ----
+
+const char *thaw_step_state_name(const struct thaw_step *s) {
+    static const char *const names[] = {"absent", "left out", "up to date", "run", "resume"};
+    return names[s->state];
+}
+
+struct listing {
+    const struct thaw_step *step;
+    const void *options;
+    struct thaw_facts *facts;
+    struct thaw_err *err;
+    int code;
+};
+
+static void list_option(void *user, const char *name, const char *value) {
+    struct listing *l = user;
+    const struct thaw_opt *o = thaw_opt_find(l->step->job->cmd, name);
+    if (l->code != THAW_OK) return;
+    if (o->kind != THAW_OPT_LIST) {
+        l->code = thaw_facts_add(l->facts, o->name, value, l->err);
+        return;
+    }
+    const struct thaw_list *list = (const void *)((const char *)l->options + o->offset);
+    for (int i = 0; l->code == THAW_OK && i < list->n; i++)
+        l->code = thaw_facts_add_item(l->facts, o->name, list->item[i], l->err);
+}
+
+int thaw_step_facts(const struct thaw_step *s, struct thaw_facts *facts, struct thaw_err *err) {
+    struct listing l = {.step = s, .facts = facts, .err = err};
+    void *options = NULL;
+    l.code = parse_step(s, &options, err);
+    if (l.code == THAW_OK) l.code = thaw_facts_add(facts, "step", s->job->cmd->name, err);
+    if (l.code == THAW_OK) l.code = thaw_facts_add(facts, "state", thaw_step_state_name(s), err);
+    if (l.code == THAW_OK) l.code = thaw_facts_add(facts, "why", s->why, err);
+    l.options = options;
+    if (l.code == THAW_OK) thaw_opt_each(s->job->cmd, options, list_option, &l);
+    free_options(s, options);
+    return l.code;
+}
+
 // ---- The key: what decides a step's result ----
 
 struct keying {
@@ -169,8 +210,8 @@ static void add_text(struct thaw_digest *d, const char *text) {
 }
 
 static bool is_neutral(const struct keying *k, const char *name) {
-    static const char *const neutral[] = {"threads", "log",  "quiet",     "force",  "memory",
-                                          "out",     "work", "blend-out", "picture"};
+    static const char *const neutral[] = {"threads", "log",  "quiet",     "force",   "memory",
+                                          "out",     "work", "blend-out", "picture", "stall-timeout"};
     for (size_t i = 0; i < sizeof neutral / sizeof *neutral; i++)
         if (strcmp(name, neutral[i]) == 0) return true;
     if (strcmp(name, "format") == 0) return k->step->job != &thaw_job_evaluate; // its results are a file

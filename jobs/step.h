@@ -3,12 +3,14 @@
 #ifndef THAW_JOBS_STEP_H
 #define THAW_JOBS_STEP_H
 
+#include "jobs/facts.h"
 #include "jobs/job.h"
 #include "jobs/jobfile.h"
 #include "proto/thaw.pb-c.h"
 
 enum thaw_step_state {
     THAW_STEP_ABSENT,  // not in the job file
+    THAW_STEP_LEFT,    // left out by --steps: taken as it is
     THAW_STEP_CURRENT, // up to date
     THAW_STEP_RUN,
     THAW_STEP_RESUME, // a training with the same options and inputs did not finish
@@ -44,6 +46,9 @@ const Thaw__Step *thaw_step_done(const Thaw__Job *done, const char *name);
 const char *thaw_step_path(const struct thaw_step *s, const char *out);
 // Does it read what the other writes?
 bool thaw_step_follows(const struct thaw_step *s, const struct thaw_step *other);
+// Its name, state and reason, and all its options with their values, defaults included.
+int thaw_step_facts(const struct thaw_step *s, struct thaw_facts *facts, struct thaw_err *err);
+const char *thaw_step_state_name(const struct thaw_step *s);
 
 void thaw_step_clear(struct thaw_step *s);
 

@@ -8,7 +8,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "comm/runinfo.h"
-#include "jobs/job.h"
+#include "jobs/hold.h"
 #include "proto/pack.h"
 
 #include <dirent.h>
@@ -164,10 +164,12 @@ static int target_commit(struct synth_run *r, struct thaw_err *err) {
     int rc = THAW_OK;
     if (is_root(r)) {
         rc = thaw_dir_sync(r->partial, err);
-        if (!rc && thaw_path_exists(r->target)) rc = thaw_dir_remove(r->target, err);
-        if (!rc && rename(r->partial, r->target))
+        // The one that was there then has the other name, and goes in the end.
+        const bool exchanged = !rc && thaw_dir_exchange(r->partial, r->target);
+        if (!rc && !exchanged && thaw_path_exists(r->target)) rc = thaw_dir_remove(r->target, err);
+        if (!rc && !exchanged && rename(r->partial, r->target))
             rc = thaw_fail_errno(err, THAW_EIO, "cannot rename %s to %s", r->partial, r->target);
-        if (!rc) r->made_partial = false;
+        if (!rc) r->made_partial = exchanged;
     }
     return thaw_comm_agree(r->ctx->comm, rc, err);
 }
@@ -238,6 +240,7 @@ static int64_t tally_events(const struct thaw_synth_tally *t) {
 static int events(struct synth_run *r, struct thaw_err *err) {
     int rc = THAW_OK;
     int64_t nmine = r->last_file - r->first_file, ndone = 0;
+    thaw_comm_phase(r->ctx->comm, "write");
     thaw_log_phase(r->ctx->log, "writing events", thaw_synth_total(r->world), "events");
 #pragma omp parallel for schedule(dynamic) num_threads(r->ctx->threads)
     for (int64_t i = 0; i < nmine; i++) {
@@ -366,9 +369,11 @@ static int run(struct thaw_job_ctx *ctx, const void *options, const struct thaw_
                struct thaw_err *err) {
     (void)operands;
     struct synth_run r = {.ctx = ctx, .o = options};
+    struct thaw_lock *lock = NULL;
     double began = thaw_time_s();
     int rc = make_world(&r, err);
     if (!rc) rc = count(&r, err);
+    if (!rc) rc = thaw_hold(&lock, ctx, "synth", r.o->out, err);
     if (!rc) rc = target_begin(&r, err);
     if (!rc) rc = events(&r, err);
     if (!rc) rc = rows(&r, 0, err);
@@ -379,6 +384,7 @@ static int run(struct thaw_job_ctx *ctx, const void *options, const struct thaw_
     if (is_root(&r)) print_result(&r);
 done:
     if (r.made_partial) thaw_dir_remove(r.partial, NULL);
+    thaw_hold_end(&lock);
     thaw_synth_free(&r.world);
     free(r.before);
     return rc;

@@ -6,11 +6,12 @@
 #include "comm/model.h"
 #include "comm/runinfo.h"
 #include "comm/sweep.h"
-#include "jobs/job.h"
+#include "jobs/hold.h"
 #include "jobs/published.h"
 #include "jobs/tables_attributes.h"
 #include "jobs/tables_cold.h"
 #include "jobs/tables_fill.h"
+#include "jobs/trained.h"
 #include "proto/pack.h"
 #include "table/table.h"
 
@@ -48,7 +49,8 @@ static const struct thaw_opt opts[] = {
     THAW_OPTION(struct options, INT, "keep", keep, "N", "2", 1, 1e6,
                 "Versions to keep, the new one included; older ones are removed."),
     THAW_OPTION(struct options, FLAG, "force", force, NULL, NULL, 0, 0,
-                "Write a new version even when the current one was made from this very model."),
+                "Write a new version even when the current one was made from this very model; take a --blend "
+                "that was tuned on another dataset."),
     THAW_JOB_OPTIONS(struct options),
 };
 
@@ -90,33 +92,18 @@ static int sides_check(const struct job *j, enum thaw_side side, struct thaw_err
     return THAW_OK;
 }
 
-static int inputs_match(const struct job *j, struct thaw_err *err) {
-    if (j->model->manifest->dataset_digest != j->dataset->digest)
-        return thaw_fail(err, THAW_EDATA,
-                         "the model %s was trained on a dataset of digest %016" PRIx64
-                         ", but %s has digest %016" PRIx64 ": name the right one with --data",
-                         j->model->dir, j->model->manifest->dataset_digest, j->data, j->dataset->digest);
-    int code = sides_check(j, THAW_USERS, err);
-    return code ? code : sides_check(j, THAW_ITEMS, err);
-}
-
 // Collective.
 static int inputs_open(struct job *j, struct thaw_err *err) {
-    char note[256];
-    int code = thaw_model_open(&j->model, j->c, j->o->model, true, note, err);
+    const struct thaw_trained_wish wish = {.model = j->o->model, .data = j->o->data, .iterated = true};
+    int code = thaw_trained_open(j->ctx, &wish, &j->model, &j->dataset, &j->data, err);
     if (code) return code;
-    if (*note) thaw_log_warn(j->ctx->log, "%s", note);
-    if (j->model->manifest->n_iterations == 0)
-        return thaw_fail(err, THAW_EDATA,
-                         "%s: no iteration was trained, all users are zeros: run 'thaw train --iterations'",
-                         j->model->dir);
-    if (!j->model->manifest->finished)
-        thaw_log_warn(j->ctx->log, "%s is a checkpoint: its training is not finished", j->model->dir);
-    j->data = j->o->data ? j->o->data : j->model->manifest->dataset;
     j->columns = thaw_model_columns(j->model);
-    code = thaw_dataset_open(&j->dataset, j->data, err);
-    if (!code) code = inputs_match(j, err);
-    if (!code) code = thaw_tables_cold_open(&j->cold, j->dataset, j->model, err);
+    code = sides_check(j, THAW_USERS, err);
+    if (!code) code = sides_check(j, THAW_ITEMS, err);
+    if (!code) code = thaw_tables_cold_open(&j->cold, j->dataset, j->model, j->o->force, err);
+    if (!code && j->cold.blend_foreign)
+        thaw_log_warn(j->ctx->log, "%s was tuned on another dataset than %s; taken as --force says",
+                      j->cold.blend_file, j->data);
     if (!code && is_first(j)) code = thaw_tables_cold_check(&j->cold, j->model, err);
     if (!code)
         code = thaw_dataset_plan(j->plan, j->dataset, thaw_comm_size(j->c), j->model->manifest->als->factors,
@@ -214,6 +201,7 @@ static int write_parts(const struct job *j, enum thaw_side side, const float *ro
     const int rank = thaw_comm_rank(j->c);
     size_t cap = 0;
     int code = THAW_OK;
+    thaw_comm_phase(j->c, "write");
     thaw_log_phase(j->ctx->log, side == THAW_USERS ? "writing users" : "writing items",
                    plan->rank_row[rank + 1] - plan->rank_row[rank], "rows");
     for (int32_t p = plan->first_part[rank]; !code && p < plan->first_part[rank + 1]; p++) {
@@ -383,11 +371,13 @@ static int version_finish(struct job *j, double started, const uint8_t *packed, 
                           struct thaw_err *err) {
     Thaw__Run *run = NULL;
     int code = run_record(j, &run, err);
+    thaw_comm_phase(j->c, "commit");
     if (!code && is_first(j)) {
         run->seconds = thaw_time_s() - started;
         code = write_manifest(j, run, packed, n, err);
-        if (!code) code = thaw_published_commit(j->o->out, j->number, (int)j->o->keep, err);
     }
+    thaw_comm_phase(j->c, "publish");
+    if (!code && is_first(j)) code = thaw_published_commit(j->o->out, j->number, (int)j->o->keep, err);
     if (run) thaw__run__free_unpacked(run, NULL);
     return thaw_comm_agree(j->c, code, err);
 }
@@ -450,14 +440,17 @@ static int run(struct thaw_job_ctx *ctx, const void *options, const struct thaw_
                              .association_dir = o->association,
                              .generator_dir = o->generator,
                              .blend_file = o->blend}};
+    struct thaw_lock *lock = NULL;
     bool skip = false;
     (void)operands;
     int code = inputs_open(&j, err);
+    if (!code) code = thaw_hold(&lock, ctx, "tables", o->out, err);
     if (!code) code = version_begin(&j, &skip, err);
     if (!code && skip)
         thaw_log_note(ctx->log, "%s: the current version was made from this model; --force writes another",
                       j.o->out);
     if (!code && !skip) code = write_version(&j, err);
+    thaw_hold_end(&lock);
     if (!code && !skip && is_first(&j)) report(&j);
     if (j.manifest) thaw__tables__free_unpacked(j.manifest, NULL);
     free(j.gramian);
@@ -482,7 +475,8 @@ static const struct thaw_cmd cmd = {
         "new version stays.\n\n"
         "With --prior, --association and --generator the tables also answer for users nobody knows yet, "
         "from a profile and a few known items; --blend says how the three are weighed. They must have "
-        "been made from the same dataset, the prior from the same model. Where the prior has weights for "
+        "been made from the same dataset; the prior, and an association fitted with --model, from the same "
+        "model. Where the prior has weights for "
         "items, each item without training interactions (new, or known from held-out users alone) gets "
         "the vector that its attributes tell, so that it can be recommended; the results say how many "
         "did. Not with a prior that was fitted with --item-vectors.\n\n"

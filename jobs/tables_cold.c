@@ -44,8 +44,22 @@ static int blend_read(const char *path, Thaw__Blend **blend, struct thaw_err *er
     return code;
 }
 
+// Numbers found on another dataset say nothing of this one, unless someone insists.
+static int blend_check(struct thaw_tables_cold *t, const struct thaw_dataset *data, bool force,
+                       struct thaw_err *err) {
+    if (!t->blend || t->blend->dataset_digest == data->digest) return THAW_OK;
+    if (!force)
+        return thaw_fail(err, THAW_EDATA,
+                         "%s was tuned on a dataset of digest %016" PRIx64 ", these tables are of %016" PRIx64
+                         ": tune it anew, or take it all the same with --force",
+                         t->blend_file, t->blend->dataset_digest, data->digest);
+    t->blend_foreign = true;
+    t->blend->dataset_digest = data->digest;
+    return THAW_OK;
+}
+
 int thaw_tables_cold_open(struct thaw_tables_cold *t, const struct thaw_dataset *data,
-                          const struct thaw_model *model, struct thaw_err *err) {
+                          const struct thaw_model *model, bool force, struct thaw_err *err) {
     int code = folder_read(t->prior_dir, &thaw__prior__descriptor, &t->prior, err);
     if (!code) code = folder_read(t->association_dir, &thaw__association__descriptor, &t->association, err);
     if (!code) code = folder_read(t->generator_dir, &thaw__generator__descriptor, &t->generator, err);
@@ -55,11 +69,11 @@ int thaw_tables_cold_open(struct thaw_tables_cold *t, const struct thaw_dataset 
     if (!code && t->prior) code = belongs(t->prior_dir, "model", t->prior->model_digest, model->digest, err);
     if (!code && t->association)
         code = belongs(t->association_dir, "dataset", t->association->dataset_digest, data->digest, err);
+    if (!code && t->association && t->association->model_digest)
+        code = belongs(t->association_dir, "model", t->association->model_digest, model->digest, err);
     if (!code && t->generator)
         code = belongs(t->generator_dir, "dataset", t->generator->dataset_digest, data->digest, err);
-    if (!code && t->blend)
-        code = belongs(t->blend_file, "dataset", t->blend->dataset_digest, data->digest, err);
-    return code;
+    return code ? code : blend_check(t, data, force, err);
 }
 
 void thaw_tables_cold_clear(struct thaw_tables_cold *t) {

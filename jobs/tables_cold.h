@@ -14,12 +14,13 @@ struct thaw_tables_cold {
     Thaw__Association *association;
     Thaw__Generator *generator;
     Thaw__Blend *blend;
-    size_t lent[3]; // their numbers of files, while they are lent
+    bool blend_foreign; // it was tuned on another dataset
+    size_t lent[3];     // their numbers of files, while they are lent
 };
-// Local; every rank. Read the manifests of the folders that are given. THAW_ENOINPUT, THAW_EDATA: damaged, or
-// of another dataset or model.
+// Local; every rank. Read the manifests of the folders that are given. force: a blend of another dataset is
+// taken as one of this. THAW_ENOINPUT, THAW_EDATA: damaged, or of another dataset or model.
 int thaw_tables_cold_open(struct thaw_tables_cold *t, const struct thaw_dataset *data,
-                          const struct thaw_model *model, struct thaw_err *err);
+                          const struct thaw_model *model, bool force, struct thaw_err *err);
 void thaw_tables_cold_clear(struct thaw_tables_cold *t);
 
 // Local; one rank. Would a look-up accept them, all together? Maps every file.

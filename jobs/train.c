@@ -3,7 +3,10 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "comm/runinfo.h"
+#include "jobs/attempts.h"
 #include "jobs/best.h"
+#include "jobs/checkpoint.h"
+#include "jobs/hold.h"
 #include "jobs/resume.h"
 #include "jobs/training.h"
 #include "proto/pack.h"
@@ -121,23 +124,43 @@ static int start_anew(struct thaw_training *t, struct thaw_err *err) {
     t->model.n_iterations = 0;
     t->model.kept = 0;
     t->saved = 0;
-    return thaw_model_prune(t->c, t->o->out, -1, err);
+    const int code = thaw_comm_rank(t->c) == 0 ? thaw_attempts_clear(t->o->out, err) : THAW_OK;
+    return thaw_comm_agree(t->c, code, err) ? err->code : thaw_model_prune(t->c, t->o->out, -1, err);
+}
+
+static bool is_over(const struct thaw_training *t) {
+    return t->old && t->old->manifest->finished && why_stop(t);
+}
+
+// Collective. The model in OUT, when there is one: of this training, and not one that runs have died of.
+static int try_model(struct thaw_training *t, struct thaw_err *err) {
+    char note[256];
+    int code = thaw_model_open(&t->old, t->c, t->o->out, true, note, err);
+    if (code == THAW_EDATA) {
+        const size_t told = strlen(err->text);
+        snprintf(err->text + told, sizeof err->text - told,
+                 "; no other checkpoint is intact: --force starts anew");
+    }
+    if (!code) code = thaw_comm_agree(t->c, adopt(t, err), err);
+    if (!code && note[0]) {
+        thaw_log_warn(t->ctx->log, "%s: %s", t->o->out, note);
+        code = thaw_model_prune(t->c, t->o->out, t->saved, err);
+    }
+    if (code || is_over(t)) return code;
+    if (thaw_comm_rank(t->c) == 0) code = thaw_attempts_begin(t->o->out, strrchr(t->old->dir, '/') + 1, err);
+    code = thaw_comm_agree(t->c, code, err);
+    t->counted = !code;
+    return code;
 }
 
 static int find_model(struct thaw_training *t, struct thaw_err *err) {
-    char note[256];
     struct thaw_err own = THAW_ERR_INIT;
-    int code = thaw_model_open(&t->old, t->c, t->o->out, true, note, &own);
+    const double began = thaw_time_s();
+    int code = thaw_model_recover(t->c, t->o->out, err);
+    if (code) return code;
+    code = try_model(t, &own);
+    t->open_s = thaw_time_s() - began;
     if (code == THAW_ENOINPUT) return THAW_OK;
-    const size_t told = strlen(own.text);
-    if (code == THAW_EDATA)
-        snprintf(own.text + told, sizeof own.text - told,
-                 "; no other checkpoint is intact: --force starts anew");
-    if (!code) code = thaw_comm_agree(t->c, adopt(t, &own), &own);
-    if (!code && note[0]) {
-        thaw_log_warn(t->ctx->log, "%s: %s", t->o->out, note);
-        code = thaw_model_prune(t->c, t->o->out, t->saved, &own);
-    }
     if ((code == THAW_EDATA || code == THAW_EUSAGE) && t->o->force)
         return start_anew(t, &own) ? (*err = own).code : THAW_OK;
     if (code) *err = own;
@@ -199,6 +222,17 @@ int thaw_training_load(const struct thaw_training *t, const struct thaw_model *m
     return code;
 }
 
+static int load_factors(struct thaw_training *t, struct thaw_err *err) {
+    const double began = thaw_time_s();
+    int code = THAW_OK;
+    for (int side = 0; !code && side < 2; side++)
+        code = thaw_training_load(t, t->old, (enum thaw_side)side, t->fit->rows[side], err);
+    if (!code)
+        thaw_log_event(t->ctx->log, "resumed", "\"iteration\":%d,\"check_s\":%.6f,\"load_s\":%.6f", t->saved,
+                       t->open_s, thaw_time_s() - began);
+    return code;
+}
+
 static int load(struct thaw_training *t, struct thaw_err *err) {
     const struct thaw_half_options exchange = {.exchange = (enum thaw_exchange_mode)t->o->exchange,
                                                .exchange_bytes = t->o->exchange_bytes};
@@ -213,56 +247,13 @@ static int load(struct thaw_training *t, struct thaw_err *err) {
     t->model.interactions = t->in.nnz;
     code = thaw_train_print_loaded(t, err);
     if (!code) code = thaw_fit_new(&t->fit, t->c, &t->config, &t->in, t->als.seed, err);
-    for (int side = 0; !code && t->old && side < 2; side++)
-        code = thaw_training_load(t, t->old, (enum thaw_side)side, t->fit->rows[side], err);
+    if (!code && t->old) code = load_factors(t, err);
     if (!code) code = thaw_fit_begin(t->fit, err);
     if (!code) code = load_watched(t, err);
     return code ? code : thaw_best_begin(t, err);
 }
 
 // ---- Iterating ----
-
-static int write_version(struct thaw_training *t, int number, int before, float *const rows[2],
-                         struct thaw_err *err) {
-    const struct thaw_plan plan[2] = {t->in.real, t->in.plan[THAW_ITEMS]};
-    const float *from[2] = {rows[0], rows[1]};
-    float *packed = NULL; // the users' without virtual ones
-    t->run->seconds = thaw_time_s() - t->began;
-    if (t->in.made) {
-        int code = thaw_alloc(&packed, thaw_training_real_users(t) * (size_t)t->fit->columns, sizeof *packed,
-                              "user factors to save", err);
-        if ((code = thaw_comm_agree(t->c, code, err))) return code;
-        thaw_interactions_pack(&t->in, t->fit->columns, rows[THAW_USERS], packed);
-        from[THAW_USERS] = packed;
-    }
-    const int code = thaw_model_save(t->c, t->o->out, number, before, &t->model, plan, from, err);
-    free(packed);
-    return code;
-}
-
-// The best iteration as a version of its own, with the record up to it.
-static int save_best(struct thaw_training *t, struct thaw_err *err) {
-    const size_t n = t->model.n_iterations;
-    const int best = t->best.iteration;
-    t->model.n_iterations = (size_t)best;
-    const int code = write_version(t, best, -1, t->best.rows, err);
-    t->model.n_iterations = n;
-    t->best.saved = best;
-    return code;
-}
-
-static int save(struct thaw_training *t, const char *finished, struct thaw_err *err) {
-    const int number = thaw_train_kept(t), best = t->best.iteration;
-    const bool behind = !finished && best && best < number;
-    t->model.finished = finished != NULL;
-    t->model.stop_reason = finished ? (char *)(uintptr_t)finished : (char *)(uintptr_t) "";
-    int code = behind && t->best.saved != best ? save_best(t, err) : THAW_OK;
-    if (!code) code = write_version(t, number, behind ? best : -1, t->fit->rows, err);
-    if (best == number) t->best.saved = best;
-    t->saved = number;
-    t->saved_at = thaw_time_s();
-    return code;
-}
 
 static int measure_quality(struct thaw_training *t, double *ndcg, struct thaw_err *err) {
     const int64_t every = t->o->quality_every ? t->o->quality_every : 1;
@@ -276,37 +267,52 @@ static int measure_quality(struct thaw_training *t, double *ndcg, struct thaw_er
     return thaw_heldout_ndcg(t->c, &m, t->watched, (int)t->o->quality_known, THAW_QUALITY_CUTOFF, ndcg, err);
 }
 
+struct requests {
+    bool stop, due; // a signal; a checkpoint
+    bool writing;   // the one in flight
+};
+
 // Collective: what some rank wants, all do.
-static void agree_requests(struct thaw_training *t, bool *stop, bool *due) {
+static struct requests agree_requests(struct thaw_training *t) {
     const struct thaw_train_options *o = t->o;
     const bool late = o->checkpoint_minutes > 0 && thaw_time_s() - t->saved_at > 60 * o->checkpoint_minutes;
     const bool counted = o->checkpoint_every && thaw_train_done(t) % o->checkpoint_every == 0;
-    int64_t want[2] = {thaw_comm_stop_requested(t->c), late || counted};
-    thaw_comm_max_i64(t->c, want, 2);
-    *stop = want[0];
-    *due = want[1];
+    int64_t want[3] = {thaw_comm_stop_requested(t->c), late || counted, thaw_checkpoint_writing(t)};
+    thaw_comm_max_i64(t->c, want, 3);
+    return (struct requests){.stop = want[0], .due = want[1], .writing = want[2]};
+}
+
+static int stop(struct thaw_training *t, struct thaw_err *err) {
+    const int code = thaw_checkpoint_now(t, NULL, err);
+    if (code) return code;
+    return thaw_fail(err, THAW_ESTOPPED,
+                     "stopped on request after iteration %d, which is saved: run the same command to go on",
+                     thaw_train_done(t));
+}
+
+// Collective. One iteration, in the record. A row that is not finite ends it: no such row is ever saved.
+static int improve(struct thaw_training *t, struct thaw_err *err) {
+    double quality;
+    int code = thaw_fit_iterate(t->fit, err);
+    if (!code) code = measure_quality(t, &quality, err);
+    if (!code)
+        code = thaw_comm_agree(t->c, append_iteration(t, t->fit->objective / (double)t->in.nnz, quality, err),
+                               err);
+    if (!code) code = thaw_train_print_iteration(t, err);
+    if (!code) thaw_best_note(t);
+    return code;
 }
 
 static int iterate(struct thaw_training *t, struct thaw_err *err) {
-    double quality;
-    bool stop, due;
     while (!why_stop(t)) {
-        int code = thaw_fit_iterate(t->fit, err);
-        if (!code) code = measure_quality(t, &quality, err);
-        if (!code)
-            code = thaw_comm_agree(
-                t->c, append_iteration(t, t->fit->objective / (double)t->in.nnz, quality, err), err);
-        if (!code) code = thaw_train_print_iteration(t, err);
+        int code = improve(t, err);
         if (code) return code;
-        thaw_best_note(t);
-        agree_requests(t, &stop, &due);
+        const struct requests want = agree_requests(t);
+        if (thaw_checkpoint_in_flight(t) && !want.writing && (code = thaw_checkpoint_end(t, err)))
+            return code;
         if (why_stop(t)) break;
-        if ((stop || due) && (code = save(t, NULL, err))) return code;
-        if (stop)
-            return thaw_fail(
-                err, THAW_ESTOPPED,
-                "stopped on request after iteration %d, which is saved: run the same command to go on",
-                thaw_train_done(t));
+        if (want.stop) return stop(t, err);
+        if (want.due && (code = thaw_checkpoint_begin(t, err))) return code;
     }
     return THAW_OK;
 }
@@ -321,11 +327,12 @@ static int finish(struct thaw_training *t, struct thaw_err *err) {
         code = thaw_best_restore(t, err);
     }
     if (!code && done) code = thaw_fit_fold_in(t->fit, err); // the start is all zeros for users
-    if (!code) code = save(t, why_stop(t), err);
+    if (!code) code = thaw_checkpoint_now(t, why_stop(t), err);
     return code ? code : thaw_train_print_end(t, err);
 }
 
 static void training_clear(struct thaw_training *t) {
+    thaw_hold_end(&t->lock);
     thaw_best_clear(t);
     thaw_heldout_free(&t->watched);
     thaw_fit_free(&t->fit);
@@ -339,27 +346,45 @@ static void training_clear(struct thaw_training *t) {
     free(t->als.holdout_ids);
 }
 
+// Collective. A signal while everything is being read: OUT is as it was.
+static int check_stop(struct thaw_training *t, struct thaw_err *err) {
+    if (!thaw_comm_stop_agreed(t->c)) return THAW_OK;
+    return thaw_fail(err, THAW_ESTOPPED,
+                     "stopped on request before iteration %d: run the same command to go on",
+                     thaw_train_done(t) + 1);
+}
+
+// Collective. From the data to the finished model.
+static int train(struct thaw_training *t, struct thaw_err *err) {
+    t->model.n_iterations = (size_t)thaw_train_kept(t); // those after it are done again
+    t->model.kept = 0;
+    // Hours of work are of no use where they cannot be saved.
+    int code = thaw_comm_rank(t->c) == 0 ? thaw_dir_check(t->o->out, err) : THAW_OK;
+    if ((code = thaw_comm_agree(t->c, code, err)) || (code = thaw_train_print_plan(t, err)) ||
+        (code = load(t, err)) || (code = check_stop(t, err)) || (code = iterate(t, err)))
+        return code;
+    return finish(t, err);
+}
+
 static int run(struct thaw_job_ctx *ctx, const void *options, const struct thaw_list *operands,
                struct thaw_err *err) {
     struct thaw_training t = {.ctx = ctx, .c = ctx->comm, .o = options, .began = thaw_time_s()};
     (void)operands;
     t.saved_at = t.began;
     int code = open_inputs(&t, err);
+    if (!code) code = thaw_hold(&t.lock, ctx, "train", t.o->out, err);
     if (!code) code = find_model(&t, err);
-    if (code) goto done;
-    if (t.old && t.old->manifest->finished && why_stop(&t)) {
+    if (!code && is_over(&t)) {
         thaw_log_note(ctx->log, "%s is finished (%s): nothing to do", t.old->dir, why_stop(&t));
-    } else {
-        t.model.n_iterations = (size_t)thaw_train_kept(&t); // those after it are done again
-        t.model.kept = 0;
-        // Hours of work are of no use where they cannot be saved.
-        code = thaw_comm_rank(t.c) == 0 ? thaw_dir_check(t.o->out, err) : THAW_OK;
-        if ((code = thaw_comm_agree(t.c, code, err)) || (code = thaw_train_print_plan(&t, err)) ||
-            (code = load(&t, err)) || (code = iterate(&t, err)) || (code = finish(&t, err)))
-            goto done;
+        if (thaw_comm_rank(t.c) == 0)
+            thaw_attempts_clear(t.o->out, NULL); // of a run that was killed after it
+    } else if (!code) {
+        code = train(&t, err);
     }
-    thaw_train_print_results(&t);
-done:
+    if (code) thaw_checkpoint_end(&t, NULL); // what was sound when it was taken is worth keeping
+    if (code == THAW_ESTOPPED && t.counted && thaw_comm_rank(t.c) == 0)
+        thaw_attempts_clear(t.o->out, NULL); // not a failure of the checkpoint it went on from
+    if (!code) thaw_train_print_results(&t);
     training_clear(&t);
     return code;
 }

@@ -100,10 +100,12 @@ static const struct thaw_opt options_table[] = {
     OPTION(INT, "patience", patience, "N", "0", 0, 100000,
            "Stop when the ranking quality has not risen for N measurements; the best iteration measured is "
            "what is published. 0: never."),
-    OPTION(INT, "checkpoint-every", checkpoint_every, "N", "5", 0, 100000,
-           "Save every N iterations. 0: not by count."),
-    OPTION(REAL, "checkpoint-minutes", checkpoint_minutes, "M", "10", 0, 1e6,
-           "Save when so many minutes have gone by since the last time. 0: not by time."),
+    OPTION(
+        REAL, "checkpoint-minutes", checkpoint_minutes, "M", "5", 0, 1e6,
+        "Save when so many minutes have gone by since the last time: what a lost node costs at most, and an "
+        "iteration. 0: not by time."),
+    OPTION(INT, "checkpoint-every", checkpoint_every, "N", "0", 0, 100000,
+           "Save every N iterations as well. 0: not by count."),
     OPTION(BYTES, "exchange-bytes", exchange_bytes, "BYTES", "256M", 4096, 0x1p50,
            "Memory of each rank for vectors of other nodes at hand at a time and messages."),
     CHOICE("exchange", exchange, "hybrid|pull|allgather", "hybrid",
@@ -122,20 +124,27 @@ const struct thaw_cmd thaw_train_command = {
     .name = "train",
     .summary = "train user and item factors by alternating least squares",
     .operands = "",
-    .description = "Reads a dataset and writes a model: a folder with a version per checkpoint, "
-                   "OUT/iteration-000015 and so on, each "
-                   "with the factors of all parts and a manifest; OUT/current points at the newest. The last "
-                   "two are kept.\n\n"
-                   "The objective is exact and printed every iteration. The files are the same bytes for any "
-                   "number of ranks and "
-                   "threads.\n\n"
-                   "Interrupted (SIGTERM, SIGUSR1, or worse), run the same command again, on as many ranks "
-                   "as you like: it goes on "
-                   "from the newest checkpoint that is intact and ends with the same bytes. After a signal "
-                   "the current iteration is "
-                   "finished and saved, and the exit status is 75.",
+    .description =
+        "Reads a dataset and writes a model: a folder with a version per checkpoint, "
+        "OUT/iteration-000015 and so on, each "
+        "with the factors of all parts and a manifest; OUT/current points at the newest. The last "
+        "two are kept.\n\n"
+        "The objective is exact and printed every iteration. The files are the same bytes for any "
+        "number of ranks and "
+        "threads.\n\n"
+        "Interrupted (SIGTERM, SIGUSR1, or worse), run the same command again, on as many ranks "
+        "as you like: it goes on "
+        "from the newest checkpoint that is intact and ends with the same bytes. After a signal "
+        "the current iteration is "
+        "finished and saved, and the exit status is 75.\n\n"
+        "Checkpoints are copies that a thread of each rank writes while training goes on; they take "
+        "the memory of one more set of factors meanwhile. A checkpoint is skipped while the one "
+        "before is still being written. When three runs that went on from one checkpoint have "
+        "failed, the next is refused.",
     .files = "OUT/iteration-000015: A version: users-00000-of-00064.npy, items-..., manifest.pb.\n"
-             "OUT/current: A link to the newest version.",
+             "OUT/current: A link to the newest version.\n"
+             "OUT/attempts.pb: Counts runs that went on from a checkpoint; gone once one gets further.\n"
+             "OUT.lock: While a job writes OUT; says which.",
     .examples =
         "thaw train --data run/data --out run/model --holdout-users 0.1\n"
         "mpirun -n 4 thaw train --data run/data --out run/model --factors 128 --iterations 20 --solver cg\n"

@@ -24,7 +24,7 @@ static int64_t smaller(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-enum { MEM_INTERACTIONS, MEM_FACTORS, MEM_EXCHANGE, MEM_SOLVERS, MEM_KINDS };
+enum { MEM_INTERACTIONS, MEM_FACTORS, MEM_CHECKPOINT, MEM_EXCHANGE, MEM_SOLVERS, MEM_KINDS };
 
 // Bytes this rank is going to hold. Interactions have 64-bit indices while they are being read.
 static void plan_memory(const struct thaw_training *t, const struct thaw_plan plan[2],
@@ -44,6 +44,8 @@ static void plan_memory(const struct thaw_training *t, const struct thaw_plan pl
         if (smaller(others, at_hand) > sends) sends = smaller(others, at_hand);
         mem[MEM_INTERACTIONS] += 17 * rows;
         mem[MEM_FACTORS] += 4 * d * rows * aside + (s == THAW_ITEMS ? 8 * rows : 0);
+        if (t->o->checkpoint_every || t->o->checkpoint_minutes > 0) // the copy that is being written
+            mem[MEM_CHECKPOINT] += 4 * d * rows;
     }
     const int64_t reading_users = 12 * nnz[0], reading_items = 8 * nnz[0] + 12 * nnz[1];
     mem[MEM_INTERACTIONS] += reading_users > reading_items ? reading_users : reading_items;
@@ -70,7 +72,8 @@ int thaw_train_print_plan(struct thaw_training *t, struct thaw_err *err) {
         t->c, thaw_dataset_plan(plan, t->dataset, thaw_comm_size(t->c), t->als.factors, err), err);
     if (code) return code;
     plan_memory(t, plan, mem);
-    mem[MEM_KINDS] = mem[0] + mem[1] + mem[2] + mem[3];
+    mem[MEM_KINDS] = 0;
+    for (int i = 0; i < MEM_KINDS; i++) mem[MEM_KINDS] += mem[i];
     thaw_comm_max_i64(t->c, mem, MEM_KINDS + 1);
     for (int i = 0; i <= MEM_KINDS; i++) thaw_human_bytes(bytes[i], mem[i]);
     thaw_log_note(
@@ -80,13 +83,17 @@ int thaw_train_print_plan(struct thaw_training *t, struct thaw_err *err) {
         thaw_human_count(text[1], thaw_plan_rows(&plan[THAW_ITEMS])),
         thaw_human_count(text[2], t->dataset->manifest->interactions), (int)plan[0].nparts,
         thaw_human_count(text[3], largest_part(t)));
-    thaw_log_note(t->ctx->log,
-                  "plan: at most %s a rank: interactions %s, factors %s, exchange %s, solvers %s",
-                  bytes[MEM_KINDS], bytes[0], bytes[1], bytes[2], bytes[3]);
+    thaw_log_note(
+        t->ctx->log,
+        "plan: at most %s a rank: interactions %s, factors %s, checkpoint %s, exchange %s, solvers %s",
+        bytes[MEM_KINDS], bytes[MEM_INTERACTIONS], bytes[MEM_FACTORS], bytes[MEM_CHECKPOINT],
+        bytes[MEM_EXCHANGE], bytes[MEM_SOLVERS]);
     thaw_log_event(t->ctx->log, "plan",
                    "\"ranks\":%d,\"threads\":%d,\"bytes\":%" PRId64 ",\"interactions_bytes\":%" PRId64
-                   ",\"factors_bytes\":%" PRId64 ",\"exchange_bytes\":%" PRId64 ",\"solvers_bytes\":%" PRId64,
-                   thaw_comm_size(t->c), t->ctx->threads, mem[MEM_KINDS], mem[0], mem[1], mem[2], mem[3]);
+                   ",\"factors_bytes\":%" PRId64 ",\"checkpoint_bytes\":%" PRId64
+                   ",\"exchange_bytes\":%" PRId64 ",\"solvers_bytes\":%" PRId64,
+                   thaw_comm_size(t->c), t->ctx->threads, mem[MEM_KINDS], mem[MEM_INTERACTIONS],
+                   mem[MEM_FACTORS], mem[MEM_CHECKPOINT], mem[MEM_EXCHANGE], mem[MEM_SOLVERS]);
     thaw_plan_clear(&plan[0]);
     thaw_plan_clear(&plan[1]);
     return THAW_OK;

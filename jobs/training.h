@@ -25,6 +25,7 @@ struct thaw_train_options {
 struct thaw_training {
     struct thaw_job_ctx *ctx;
     struct thaw_comm *c;
+    struct thaw_lock *lock; // rank 0: of OUT
     const struct thaw_train_options *o;
     struct thaw_als_config config;
     char why_solver[128]; // of --solver auto
@@ -43,8 +44,16 @@ struct thaw_training {
     Thaw__Run *run;
     Thaw__Iteration *iteration; // model.iterations points into it
     size_t iteration_cap;
-    int saved;              // number of the newest version in OUT that is ours, 0 for none
-    double began, saved_at; // thaw_time_s
+    int saved;                        // number of the version in OUT that training goes on from, 0 for none
+    bool counted;                     // going on from it is counted (jobs/attempts.h)
+    double began, saved_at;           // thaw_time_s
+    double open_s;                    // finding and checking that version
+    struct {                          // jobs/checkpoint.c: the checkpoint that is being written
+        struct thaw_model_save *save; // NULL: none
+        int number, before;           // its iteration; the version that stays beside it, -1: any
+        double copy_s;
+        bool said_skipped, said_no_copy;
+    } flight;
     // train_report.c:
     double imbalance;                  // modelled work of an iteration, most / mean
     double spent[THAW_TRAIN_MEASURES]; // of this rank, in all

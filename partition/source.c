@@ -75,8 +75,10 @@ static int by_name(const struct dirent **a, const struct dirent **b) {
     return strcmp((*a)->d_name, (*b)->d_name); // bytes: alphasort would follow the locale
 }
 
+// Not hidden, and no lock of a folder beside it (base/lock.h).
 static int visible(const struct dirent *d) {
-    return d->d_name[0] != '.';
+    const size_t n = strlen(d->d_name);
+    return d->d_name[0] != '.' && (n < 5 || strcmp(d->d_name + n - 5, ".lock") != 0);
 }
 
 static int add_entry(struct lister *l, const char *dir, const char *name, struct thaw_err *err) {

@@ -56,8 +56,7 @@ static int map_blocks(struct thaw_spill_pool *p, struct thaw_err *err) {
     p->map =
         mmap(NULL, p->map_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p->map == MAP_FAILED)
-        return thaw_fail_errno(err, THAW_EMEM, "cannot map %zu bytes for records: lower --memory",
-                               p->map_bytes);
+        return thaw_mem_refuse(p->map_bytes, "records in memory, as much as --memory says", err);
     p->base = (uint8_t *)p->map + (HUGE - (uintptr_t)p->map % HUGE) % HUGE;
 #ifdef MADV_HUGEPAGE
     madvise(p->map, p->map_bytes, MADV_HUGEPAGE);

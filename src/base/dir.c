@@ -75,6 +75,10 @@ int thaw_dir_sync(const char *path, struct thaw_err *err) {
     return code;
 }
 
+bool thaw_dir_exchange(const char *a, const char *b) {
+    return renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE) == 0;
+}
+
 static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *where) {
     (void)st, (void)kind, (void)where;
     return remove(path) == 0 || errno == ENOENT ? 0 : -1;

@@ -61,6 +61,8 @@ const char *thaw_code_name(int code) {
         return "bad data";
     case THAW_ENOINPUT:
         return "missing input";
+    case THAW_ESTALLED:
+        return "stalled";
     case THAW_EBUG:
         return "internal error";
     case THAW_EMEM:

@@ -17,6 +17,7 @@ enum thaw_code {
     THAW_EUSAGE = 64,    // bad command line or job file
     THAW_EDATA = 65,     // input is there but wrong: bad lines, unknown id, damaged file
     THAW_ENOINPUT = 66,  // input is missing or unreadable
+    THAW_ESTALLED = 69,  // a rank stopped answering, or kept the others waiting too long
     THAW_EBUG = 70,      // a broken invariant inside Thaw
     THAW_EMEM = 71,      // not enough memory
     THAW_EIO = 74,       // writing, syncing or renaming failed

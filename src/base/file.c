@@ -1,5 +1,6 @@
 // file.c: writing durable files. Reading is in map.c, folders in dir.c.
 #include "base/file.h"
+#include "base/fault.h"
 #include "base/hash.h"
 #include "base/mem.h"
 
@@ -47,7 +48,7 @@ static int open_temp(struct thaw_file_out *f, const char *path, struct thaw_err 
     if (code != THAW_OK) return code;
     f->digest = thaw_digest_new();
     if (!f->digest) return thaw_fail(err, THAW_EMEM, "cannot allocate a checksum for %s", path);
-    f->fd = open(f->temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    f->fd = thaw_fault_call("create") ? -1 : open(f->temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (f->fd < 0) return thaw_fail_errno(err, THAW_EIO, "cannot create %s", f->temp);
     return THAW_OK;
 }
@@ -82,7 +83,7 @@ static int end_chunk(struct thaw_file_out *f, struct thaw_err *err) {
 static int emit(struct thaw_file_out *f, const uint8_t *bytes, size_t n, struct thaw_err *err) {
     while (n > 0) {
         size_t room = (size_t)(THAW_SUM_CHUNK - f->flushed % THAW_SUM_CHUNK);
-        ssize_t done = write(f->fd, bytes, n < room ? n : room);
+        ssize_t done = thaw_fault_call("write") ? -1 : write(f->fd, bytes, n < room ? n : room);
         if (done < 0 && errno == EINTR) continue;
         if (done < 0) {
             f->broken = true;
@@ -145,18 +146,19 @@ static int finish(struct thaw_file_out *f, struct thaw_err *err) {
         return thaw_fail(err, THAW_EBUG, "%s: %" PRId64 " bytes written, %" PRId64 " announced", f->path,
                          f->flushed, f->expect);
     if (f->flushed % THAW_SUM_CHUNK != 0 && (code = end_chunk(f, err)) != THAW_OK) return code;
-    if (fsync(f->fd) != 0) return thaw_fail_errno(err, THAW_EIO, "cannot sync %s", f->temp);
+    if (thaw_fault_call("sync") || fsync(f->fd) != 0)
+        return thaw_fail_errno(err, THAW_EIO, "cannot sync %s", f->temp);
     int fd = f->fd;
     f->fd = -1;
     if (close(fd) != 0) {
-        thaw_fail_errno(err, THAW_EIO, "cannot close %s", f->temp);
+        code = thaw_fail_errno(err, THAW_EIO, "cannot close %s", f->temp);
         unlink(f->temp);
-        return THAW_EIO;
+        return code;
     }
-    if (rename(f->temp, f->path) != 0) {
-        thaw_fail_errno(err, THAW_EIO, "cannot rename %s to its final name", f->temp);
+    if (thaw_fault_call("rename") || rename(f->temp, f->path) != 0) {
+        code = thaw_fail_errno(err, THAW_EIO, "cannot rename %s to its final name", f->temp);
         unlink(f->temp);
-        return THAW_EIO;
+        return code;
     }
     return sync_parent(f->path, err);
 }

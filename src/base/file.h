@@ -67,6 +67,8 @@ int thaw_dir_make(const char *path, struct thaw_err *err);   // mkdir -p; fine w
 int thaw_dir_check(const char *path, struct thaw_err *err);  // could files be made there? changes nothing
 int thaw_dir_sync(const char *path, struct thaw_err *err);   // fsync a folder
 int thaw_dir_remove(const char *path, struct thaw_err *err); // rm -r of a folder Thaw made; fine when absent
+// Exchange the names of two folders in one step: false where there are not both, or the file system cannot.
+bool thaw_dir_exchange(const char *a, const char *b);
 // Point the symbolic link dir/name at `target` (a name inside dir) atomically: symlink under a temporary
 // name, then rename.
 int thaw_link_switch(const char *dir, const char *name, const char *target, struct thaw_err *err);

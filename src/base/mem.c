@@ -1,5 +1,7 @@
 // mem.c: checked, aligned, zeroed allocation.
 #include "base/mem.h"
+#include "base/cgroup.h"
+#include "base/fault.h"
 #include "base/log.h"
 
 #include <stdbool.h>
@@ -10,7 +12,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { ALIGN = 64, HUGE_ALIGN = 2 << 20, HUGE_FROM = 4 << 20 };
+enum { ALIGN = 64, HUGE_ALIGN = 2 << 20, HUGE_FROM = 4 << 20, LIMIT_FROM = 64 << 20, FAULT_FROM = 1 << 20 };
 static const size_t ADDRESS_SPACE = (size_t)1
                                     << 47; // more than this no process can have; some allocators abort on it
 
@@ -45,6 +47,23 @@ static int refuse(size_t nbytes, bool overflow, const char *what, struct thaw_er
                      limited ? " of address space" : " of memory", used);
 }
 
+int thaw_mem_refuse(size_t nbytes, const char *what, struct thaw_err *err) {
+    return refuse(nbytes, false, what, err);
+}
+
+// What a control group does not let a process have kills it only when it touches it, without a word. So ask
+// before: some files are read, which is nothing beside touching the block.
+static int refuse_by_group(size_t nbytes, const char *what, struct thaw_err *err) {
+    struct thaw_cgroup_memory m;
+    char want[16], have[16], used[16];
+    if (!thaw_cgroup_memory(&m) || (int64_t)nbytes <= m.limit - m.used + m.swap) return THAW_OK;
+    thaw_human_bytes(want, (int64_t)nbytes);
+    thaw_human_bytes(have, m.limit);
+    thaw_human_bytes(used, m.used);
+    return thaw_fail(err, THAW_EMEM, "cannot allocate %s for %s (limit %s of the control group, in use %s)",
+                     want, what, have, used);
+}
+
 // nbytes > 0, a multiple of ALIGN. Big blocks are cut from fresh pages: zero without being touched, so that
 // the thread that first writes them decides on the NUMA node.
 static void *take(size_t nbytes, bool zero) {
@@ -67,8 +86,10 @@ static int take_checked(void **p, size_t n, size_t size, bool zero, const char *
     size_t nbytes;
     if (__builtin_mul_overflow(n, size, &nbytes)) return refuse(SIZE_MAX, true, what, err);
     if (nbytes > ADDRESS_SPACE) return refuse(nbytes, false, what, err);
+    int code = nbytes >= LIMIT_FROM ? refuse_by_group(nbytes, what, err) : THAW_OK;
+    if (code != THAW_OK) return code;
     size_t rounded = nbytes ? (nbytes + ALIGN - 1) / ALIGN * ALIGN : ALIGN;
-    *p = take(rounded, zero);
+    *p = nbytes >= FAULT_FROM && thaw_fault_call("allocate") ? NULL : take(rounded, zero);
     return *p ? THAW_OK : refuse(nbytes, false, what, err);
 }
 
@@ -97,4 +118,18 @@ int thaw_grow(void *out, size_t *cap, size_t n, size_t size, const char *what, s
     memcpy(out, &p, sizeof p);
     *cap = want;
     return THAW_OK;
+}
+
+int64_t thaw_mem_free_bytes(void) {
+    struct thaw_cgroup_memory m;
+    char line[256];
+    long long kib = 0;
+    FILE *f = fopen("/proc/meminfo", "re");
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "MemAvailable: %lld", &kib) == 1) break;
+    if (f) fclose(f);
+    const int64_t machine = kib > 0 ? (int64_t)kib * 1024 : INT64_MAX;
+    if (!thaw_cgroup_memory(&m)) return machine;
+    const int64_t group = m.limit > m.used ? m.limit - m.used : 0;
+    return group < machine ? group : machine;
 }

@@ -139,6 +139,7 @@ void thaw_opt_man_status(const int *codes, FILE *out) {
         {THAW_EUSAGE, "The command line or the job file is wrong."},
         {THAW_EDATA, "An input is there but wrong: bad lines, an unknown id, a damaged file."},
         {THAW_ENOINPUT, "An input is missing or cannot be read."},
+        {THAW_ESTALLED, "A rank stopped answering, or kept the others waiting longer than --stall-timeout."},
         {THAW_EBUG, "An internal error. Please report it."},
         {THAW_EMEM, "There is not enough memory."},
         {THAW_EIO, "Writing failed."},

@@ -30,13 +30,13 @@ static struct critic critic_of(const struct thaw_gan_shape *s, const float *p,
     return c;
 }
 
-// w->h1 (b x hidden) = what the condition adds to the first layer; w->dpooled (b x k) = the pooled known
+// w->h1 (b x hidden) = what the condition adds to the first layer; w->pooled (b x k) = the pooled known
 // items.
 static void condition(const struct critic *c) {
     const struct thaw_gan_slice *in = c->in;
     const int k = c->s->k, h = c->s->hidden;
     for (int i = 0; i < in->b; i++) {
-        float *out = c->w->h1 + (ptrdiff_t)i * h, *pooled = c->w->dpooled + (ptrdiff_t)i * k;
+        float *out = c->w->h1 + (ptrdiff_t)i * h, *pooled = c->w->pooled + (ptrdiff_t)i * k;
         const int n = in->n[i];
         memcpy(out, c->p + c->at.first_b, (size_t)h * sizeof *out);
         thaw_gan_features(c->l, c->s, in, i, NULL, c->p + c->at.first_w + (size_t)k * (size_t)h, h, out);
@@ -46,7 +46,7 @@ static void condition(const struct critic *c) {
             c->l->axpy(1 / sqrtf((float)n), in->fixed + ((ptrdiff_t)i * c->s->longest + j) * k, pooled,
                        (size_t)k);
     }
-    thaw_gan_product(false, false, in->b, h, k, 1, c->w->dpooled, k, c->p + c->pooled, h, 1, c->w->h1, h);
+    thaw_gan_product(false, false, in->b, h, k, 1, c->w->pooled, k, c->p + c->pooled, h, 1, c->w->h1, h);
 }
 
 // h1, h2 of `times` b latents, all in the slice's condition.
@@ -127,7 +127,7 @@ static void weights_back(const struct critic *c, float *gradient) {
     thaw_gan_product(true, false, k, h, 3 * b, 1, c->w->u, k, c->w->d1, h, 1, gradient + c->at.first_w, h);
     c->l->add(c->w->d1, c->w->d1 + values, both, values);
     c->l->columns(both, b, h, gradient + c->at.first_b);
-    thaw_gan_product(true, false, k, h, b, 1, c->w->dpooled, k, both, h, 1, gradient + c->pooled, h);
+    thaw_gan_product(true, false, k, h, b, 1, c->w->pooled, k, both, h, 1, gradient + c->pooled, h);
     for (int i = 0; i < b; i++) {
         const float *d = both + (ptrdiff_t)i * h;
         thaw_gan_features_back(c->l, c->s, c->in, i, NULL, d, h,

@@ -69,7 +69,7 @@ int thaw_gan_tape_new(struct thaw_gan_tape **out, const struct thaw_gan_shape *s
     const struct piece pieces[] = {
         {&t->x, rows * wide},  {&t->keep, rows * wide}, {&t->h1, rows * h},  {&t->e2, rows * h},
         {&t->h2, rows * h},    {&t->query, b * k},      {&t->turned, b * k}, {&t->attention, b * s->longest},
-        {&t->attended, b * k}, {&t->pooled, b * 2 * k}};
+        {&t->attended, b * k}, {&t->pooled, b * 2 * k}, {&t->d1, rows * h},  {&t->dpooled, rows * 2 * k}};
     code = carve(&t->memory, pieces, sizeof pieces / sizeof *pieces, "a slice of the generator", err);
     if (code)
         free(t);
@@ -90,9 +90,9 @@ int thaw_gan_work_new(struct thaw_gan_work **out, const struct thaw_gan_shape *s
     struct thaw_gan_work *w;
     int code = thaw_alloc(&w, 1, sizeof *w, "scratch of the generator", err);
     if (code) return code;
-    const struct piece pieces[] = {{&w->d1, most * h},          {&w->d2, most * h},     {&w->h1, 3 * b * h},
-                                   {&w->h2, 3 * b * h},         {&w->u, 3 * b * k},     {&w->flat, b * h},
-                                   {&w->dpooled, most * 2 * k}, {&w->dattended, b * k}, {&w->dturned, b * k},
+    const struct piece pieces[] = {{&w->d2, most * h},  {&w->d1, 3 * b * h},    {&w->h1, 3 * b * h},
+                                   {&w->h2, 3 * b * h}, {&w->u, 3 * b * k},     {&w->flat, b * h},
+                                   {&w->pooled, b * k}, {&w->dattended, b * k}, {&w->dturned, b * k},
                                    {&w->dquery, b * k}};
     code = carve(&w->memory, pieces, sizeof pieces / sizeof *pieces, "scratch of the generator", err);
     if (code)

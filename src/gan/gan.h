@@ -47,7 +47,8 @@ struct thaw_gan_slice {
     float dropout;        // 0 when scoring
 };
 
-// What backward needs of a forward pass over a slice of up to `draws` draws. THAW_EMEM.
+// What backward needs of a forward pass over a slice of up to `draws` draws, and what its stages hand on.
+// THAW_EMEM.
 struct thaw_gan_tape;
 int thaw_gan_tape_new(struct thaw_gan_tape **t, const struct thaw_gan_shape *s, int draws,
                       struct thaw_err *err);
@@ -61,13 +62,16 @@ void thaw_gan_work_free(struct thaw_gan_work **w);
 // u: draws b x k. The tape holds this pass until the next.
 void thaw_gan_generate(const struct thaw_gan_shape *s, const float *parameters,
                        const struct thaw_gan_slice *in, struct thaw_gan_tape *t, float *u);
-// du: draws b x k, the gradient at u of the pass on the tape (same parameters, same slice). gradient (layout
-// of the parameters) is added to, log_scale's left alone; of query_w and of first_w's feature rows only those
-// are touched that belong to features of the slice. dknown: b x longest x k, added to (rows beyond n are left
-// alone).
+// The way back of the pass on the tape (same parameters, same slice), a stage at a time, in order. Each adds
+// the gradient of its own parameters (thaw_gan_stage_begin), so that one stage's can travel while the next is
+// at work. du: draws b x k, the gradient at u; read by THAW_GAN_LAST alone. gradient (layout of the
+// parameters): log_scale's is left alone; of query_w and of first_w's feature rows only those are touched
+// that belong to features of the slice. dknown: b x longest x k, added to by THAW_GAN_POOLS alone (rows
+// beyond n are left alone).
 void thaw_gan_generate_backward(const struct thaw_gan_shape *s, const float *parameters,
-                                const struct thaw_gan_slice *in, const struct thaw_gan_tape *t,
-                                struct thaw_gan_work *w, const float *du, float *gradient, float *dknown);
+                                const struct thaw_gan_slice *in, struct thaw_gan_tape *t,
+                                struct thaw_gan_work *w, enum thaw_gan_stage stage, const float *du,
+                                float *gradient, float *dknown);
 
 // Critic's loss of a slice: sum over users of D(fake) - D(real) + penalty (|grad_mix D| - 1)^2 with mix =
 // m real + (1 - m) fake. loss[3], written: sums of D(fake), of D(real), of the penalty's term. gradient: of

@@ -20,14 +20,17 @@ struct thaw_gan_tape {
     float *attention; // b x longest
     float *attended;  // b x k: sum of a_i e_i
     float *pooled;    // b x 2k: mean, attention
+    // Of the way back:
+    float *d1;      // rows x hidden: gradient at h1
+    float *dpooled; // rows x 2k: gradient at the pooled inputs; summed over draws in the first b rows
 };
 
 struct thaw_gan_work {
     float *memory;
-    float *d1, *d2;                      // rows or 3b x hidden: gradients at the layers
-    float *h1, *h2, *u;                  // 3b x hidden, hidden, k: the critic's layers
-    float *flat;                         // b x hidden
-    float *dpooled;                      // rows x 2k
+    float *d2;                           // rows or 3b x hidden: gradient at the second layer
+    float *d1, *h1, *h2, *u;             // 3b x hidden, hidden, hidden, k: the critic's layers
+    float *flat;                         // b x hidden: the critic's
+    float *pooled;                       // b x k: the critic's
     float *dattended, *dturned, *dquery; // b x k
 };
 

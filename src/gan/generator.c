@@ -130,24 +130,23 @@ static void attend_back(const struct thaw_gan_loops *l, const struct thaw_gan_sh
     }
 }
 
-// dpooled (b x 2k): gradient at the pooled inputs. Scales its second half.
+// From the gradient at the pooled inputs, whose second half is scaled, to what was pooled.
 static void pool_back(const struct thaw_gan_loops *l, const struct thaw_gan_shape *s,
                       const struct thaw_gan_layout *at, const float *p, const struct thaw_gan_slice *in,
-                      const struct thaw_gan_tape *t, struct thaw_gan_work *w, float *gradient,
-                      float *dknown) {
+                      struct thaw_gan_tape *t, struct thaw_gan_work *w, float *gradient, float *dknown) {
     const int k = s->k, b = in->b;
     for (int i = 0; i < b; i++) {
         const float root = sqrtf((float)in->n[i]);
-        float *d = w->dpooled + ((ptrdiff_t)i * 2 + 1) * k;
+        float *d = t->dpooled + ((ptrdiff_t)i * 2 + 1) * k;
         for (int j = 0; j < k; j++) d[j] *= root;
         l->axpy(1, d, gradient + at->value_b, (size_t)k);
     }
-    thaw_gan_product(true, false, k, k, b, 1, t->attended, k, w->dpooled + k, 2 * k, 1,
+    thaw_gan_product(true, false, k, k, b, 1, t->attended, k, t->dpooled + k, 2 * k, 1,
                      gradient + at->value_w, k);
-    thaw_gan_product(false, true, b, k, k, 1, w->dpooled + k, 2 * k, p + at->value_w, k, 0, w->dattended, k);
+    thaw_gan_product(false, true, b, k, k, 1, t->dpooled + k, 2 * k, p + at->value_w, k, 0, w->dattended, k);
     for (int i = 0; i < b; i++)
         attend_back(l, s, in, i, t->attention + (ptrdiff_t)i * s->longest, t->turned + (ptrdiff_t)i * k,
-                    w->dpooled + (ptrdiff_t)i * 2 * k, w->dattended + (ptrdiff_t)i * k,
+                    t->dpooled + (ptrdiff_t)i * 2 * k, w->dattended + (ptrdiff_t)i * k,
                     w->dturned + (ptrdiff_t)i * k, dknown);
     thaw_gan_product(true, false, k, k, b, 1, w->dturned, k, t->query, k, 1, gradient + at->key_w, k);
     thaw_gan_product(false, false, b, k, k, 1, w->dturned, k, p + at->key_w, k, 0, w->dquery, k);
@@ -156,44 +155,58 @@ static void pool_back(const struct thaw_gan_loops *l, const struct thaw_gan_shap
         thaw_gan_features_back(l, s, in, i, NULL, w->dquery + (ptrdiff_t)i * k, k, gradient + at->query_w);
 }
 
-// d1: gradient at the first layer before its ELU. Leaves the pooled inputs' gradient, summed over draws, in
-// the first b rows of dpooled.
+// From the first layer's ELU to the pooled inputs, summed over draws.
 static void enter_back(const struct thaw_gan_loops *l, const struct thaw_gan_shape *s,
                        const struct thaw_gan_layout *at, const float *p, const struct thaw_gan_slice *in,
-                       const struct thaw_gan_tape *t, struct thaw_gan_work *w, float *gradient) {
+                       struct thaw_gan_tape *t, float *gradient) {
     const int h = s->hidden, rows = in->b * in->draws, dense = thaw_gan_dense_inputs(s), pooled = 2 * s->k;
     const size_t first = at->first_w + (size_t)s->features * (size_t)h;
-    thaw_gan_product(true, false, dense, h, rows, 1, t->x, dense, w->d1, h, 1, gradient + first, h);
-    thaw_gan_product(false, true, rows, pooled, h, 1, w->d1, h, p + first, h, 0, w->dpooled, pooled);
+    l->elu_slope(t->h1, t->d1, (size_t)rows * (size_t)h);
+    l->columns(t->d1, rows, h, gradient + at->first_b);
+    thaw_gan_product(true, false, dense, h, rows, 1, t->x, dense, t->d1, h, 1, gradient + first, h);
+    thaw_gan_product(false, true, rows, pooled, h, 1, t->d1, h, p + first, h, 0, t->dpooled, pooled);
     for (int row = 0; row < rows; row++) {
         const struct thaw_gan_mask m = mask_of(in, row);
         const bool drops = in->dropout > 0;
-        float *d = w->dpooled + (ptrdiff_t)row * pooled;
-        thaw_gan_features_back(l, s, in, row % in->b, drops ? &m : NULL, w->d1 + (ptrdiff_t)row * h, h,
+        float *d = t->dpooled + (ptrdiff_t)row * pooled;
+        thaw_gan_features_back(l, s, in, row % in->b, drops ? &m : NULL, t->d1 + (ptrdiff_t)row * h, h,
                                gradient + at->first_w);
         if (drops) l->times(t->keep + (ptrdiff_t)row * dense, d, (size_t)pooled);
-        if (row >= in->b) l->axpy(1, d, w->dpooled + (ptrdiff_t)(row % in->b) * pooled, (size_t)pooled);
+        if (row >= in->b) l->axpy(1, d, t->dpooled + (ptrdiff_t)(row % in->b) * pooled, (size_t)pooled);
     }
 }
 
-void thaw_gan_generate_backward(const struct thaw_gan_shape *s, const float *p,
-                                const struct thaw_gan_slice *in, const struct thaw_gan_tape *t,
-                                struct thaw_gan_work *w, const float *du, float *gradient, float *dknown) {
-    const struct thaw_gan_loops *l = thaw_gan_loop_set();
-    const int h = s->hidden, k = s->k, rows = in->b * in->draws;
+static void second_back(const struct thaw_gan_loops *l, const struct thaw_gan_shape *s,
+                        const struct thaw_gan_layout *at, const float *p, int rows, struct thaw_gan_tape *t,
+                        struct thaw_gan_work *w, float *gradient) {
+    const int h = s->hidden;
     const size_t values = (size_t)rows * (size_t)h;
+    memcpy(w->d2, t->d1, values * sizeof *w->d2);
+    l->elu_slope(t->e2, w->d2, values);
+    l->columns(w->d2, rows, h, gradient + at->second_b);
+    thaw_gan_product(true, false, h, h, rows, 1, t->h1, h, w->d2, h, 1, gradient + at->second_w, h);
+    thaw_gan_product(false, true, rows, h, h, 1, w->d2, h, p + at->second_w, h, 1, t->d1, h);
+}
+
+static void last_back(const struct thaw_gan_loops *l, const struct thaw_gan_shape *s,
+                      const struct thaw_gan_layout *at, const float *p, int rows, struct thaw_gan_tape *t,
+                      const float *du, float *gradient) {
+    const int h = s->hidden, k = s->k;
+    l->columns(du, rows, k, gradient + at->last_b);
+    thaw_gan_product(true, false, h, k, rows, 1, t->h2, h, du, k, 1, gradient + at->last_w, k);
+    thaw_gan_product(false, true, rows, h, k, 1, du, k, p + at->last_w, k, 0, t->d1, h);
+}
+
+void thaw_gan_generate_backward(const struct thaw_gan_shape *s, const float *p,
+                                const struct thaw_gan_slice *in, struct thaw_gan_tape *t,
+                                struct thaw_gan_work *w, enum thaw_gan_stage stage, const float *du,
+                                float *gradient, float *dknown) {
+    const struct thaw_gan_loops *l = thaw_gan_loop_set();
+    const int rows = in->b * in->draws;
     struct thaw_gan_layout at;
     thaw_gan_generator_layout(s, &at);
-    l->columns(du, rows, k, gradient + at.last_b);
-    thaw_gan_product(true, false, h, k, rows, 1, t->h2, h, du, k, 1, gradient + at.last_w, k);
-    thaw_gan_product(false, true, rows, h, k, 1, du, k, p + at.last_w, k, 0, w->d1, h);
-    memcpy(w->d2, w->d1, values * sizeof *w->d2);
-    l->elu_slope(t->e2, w->d2, values);
-    l->columns(w->d2, rows, h, gradient + at.second_b);
-    thaw_gan_product(true, false, h, h, rows, 1, t->h1, h, w->d2, h, 1, gradient + at.second_w, h);
-    thaw_gan_product(false, true, rows, h, h, 1, w->d2, h, p + at.second_w, h, 1, w->d1, h);
-    l->elu_slope(t->h1, w->d1, values);
-    l->columns(w->d1, rows, h, gradient + at.first_b);
-    enter_back(l, s, &at, p, in, t, w, gradient);
-    pool_back(l, s, &at, p, in, t, w, gradient, dknown);
+    if (stage == THAW_GAN_LAST) last_back(l, s, &at, p, rows, t, du, gradient);
+    if (stage == THAW_GAN_SECOND) second_back(l, s, &at, p, rows, t, w, gradient);
+    if (stage == THAW_GAN_FIRST) enter_back(l, s, &at, p, in, t, gradient);
+    if (stage == THAW_GAN_POOLS) pool_back(l, s, &at, p, in, t, w, gradient, dknown);
 }

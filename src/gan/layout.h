@@ -56,6 +56,17 @@ static inline void thaw_gan_generator_layout(const struct thaw_gan_shape *s, str
     l->n = l->log_scale + 1;
 }
 
+// Stages of the generator's backward pass. The parameters of a stage lie together: from its begin to that of
+// the stage before it (LAST: to the end).
+enum thaw_gan_stage { THAW_GAN_LAST, THAW_GAN_SECOND, THAW_GAN_FIRST, THAW_GAN_POOLS, THAW_GAN_STAGES };
+static inline size_t thaw_gan_stage_begin(const struct thaw_gan_layout *l, enum thaw_gan_stage stage) {
+    const size_t begin[THAW_GAN_STAGES] = {l->last_w, l->second_w, l->first_w, 0};
+    return begin[stage];
+}
+static inline size_t thaw_gan_stage_end(const struct thaw_gan_layout *l, enum thaw_gan_stage stage) {
+    return stage == THAW_GAN_LAST ? l->n : thaw_gan_stage_begin(l, stage - 1);
+}
+
 static inline void thaw_gan_critic_layout(const struct thaw_gan_shape *s, struct thaw_gan_layout *l) {
     memset(l, 0, sizeof *l);
     l->n = thaw_gan_layout_mlp(l, 0, (size_t)thaw_gan_critic_inputs(s), (size_t)s->hidden, 1);

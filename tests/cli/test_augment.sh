@@ -101,6 +101,24 @@ printf x | dd of="$(find hurt.checkpoint/*/training.items-*.npy | tail -1)" bs=1
 expect 0 ranks 2 "${long[@]}" --out hurt
 same whole hurt
 
+# Stopped after the last step, while it makes users up: the training is saved, nothing is half-made, and the same
+# training makes the rest.
+"${critic[@]}" --virtual-users 1000 --out late --log late.json >/dev/null 2>err &
+pid=$!
+for _ in $(seq 1000); do
+    grep -q '"event":"summary"' late.json 2>/dev/null && break
+    sleep 0.02
+done
+kill -TERM $pid
+got=0
+wait $pid || got=$?
+[ "$got" = 75 ] || fail "exit $got after SIGTERM: $(cat err)"
+grep -q 'stopped on request after training' err || fail "message: $(cat err)"
+[ ! -e late ] && [ ! -e late.tmp ] && [ -e late.checkpoint/step-000012/manifest.pb ] || fail "left: $(ls -d late* late.checkpoint/*)"
+expect 0 ranks 2 "${critic[@]}" --out late
+same critic late
+[ ! -e late.checkpoint ] || fail "checkpoints stay"
+
 # With the critic too, and a checkpoint inside.
 expect 0 "${critic[@]}" --checkpoint-every 5 --out again
 same critic again
@@ -111,7 +129,7 @@ diff -rq -x manifest.pb again critic >/dev/null && fail "another seed, the same 
 
 # What goes wrong ends all ranks with one message.
 expect 79 ranks 2 "${plain[@]}" --rate 1000 --out wild
-grep -q 'step [0-9]* of training' err && grep -q wild.checkpoint err && [ ! -e wild ] || fail "diverged: $(cat err)"
+grep -q 'step [0-9]* of training' err && [ ! -e wild ] && [ ! -e wild.checkpoint ] || fail "diverged: $(cat err)"
 expect 66 "${plain[@]}" --model nowhere --out x
 expect 65 ranks 2 "${plain[@]}" --rest 1000 --out x
 grep -q 'lower --rest' err || fail "nobody: $(cat err)"

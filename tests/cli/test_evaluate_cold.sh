@@ -224,9 +224,37 @@ refused 64 '--prior is missing' "${m[@]}" --methods P
 refused 64 "no field 'zip'" "${m[@]}" --methods cells --cell-fields zip
 refused 64 'with an adversary' "${m[@]}" --methods G --generator "$tmp/generator1" --without-adversary "$tmp/generator2"
 refused 65 'another model' --model "$tmp/other" --known 1 --prior "$tmp/prior"
+refused 65 'another model' --model "$tmp/other" --known 1 --association "$tmp/association"
 thaw associate -q --data "$tmp/data" --out "$tmp/leaky" --method episodic --known 1 >/dev/null
 refused 65 'those to be measured too' "${m[@]}" --association "$tmp/leaky"
 refused 66 'no prior here' "${m[@]}" --prior "$tmp/nowhere"
 refused 64 'ends in .svg' "${m[@]}" --methods popularity --picture "$tmp/x.gif"
 refused 64 'give --tables' --against "$tmp/a"
+
+# ---- Models and numbers of something else: for evaluations and for tables; numbers are taken when someone insists ----
+tables() { # STATUS PATTERN OPTIONS...
+    local status=$1 pattern=$2 got=0
+    shift 2
+    mpirun -n 2 thaw tables --model "$tmp/foreign" "$@" >"$tmp/out" 2>"$tmp/err" || got=$?
+    [ "$got" = "$status" ] && grep -q -- "$pattern" "$tmp/err" || fail "tables '$*' gave $got: $(cat "$tmp/err")"
+}
+thaw prepare -q --events "$tmp"/log/events-*.csv --columns user,item,event,value,time --event-weights view=1,cart=3,buy=5 \
+    --out "$tmp/foreign-data" --parts 5 >/dev/null
+thaw train -q --data "$tmp/foreign-data" --out "$tmp/foreign" --factors 4 --iterations 1 --strength binary --holdout-users 0.4 >/dev/null
+foreign=(thaw evaluate --data "$tmp/foreign-data" --model "$tmp/foreign" --known 1 --cutoffs 10 --replicates 20 --methods popularity
+    --blend "$tmp/blend.pb")
+got=0
+"${foreign[@]}" -q >"$tmp/out" 2>"$tmp/err" || got=$?
+[ "$got" = 65 ] && grep -q 'another dataset.*--force' "$tmp/err" || fail "a foreign blend gave $got: $(cat "$tmp/err")"
+"${foreign[@]}" --force >"$tmp/out" 2>"$tmp/err" && grep -q 'warning: .*blend.pb: tuned on another dataset' "$tmp/err" ||
+    fail "--force: $(cat "$tmp/err")"
+tables 65 'tuned on a dataset of digest .*--force' --out "$tmp/forced" --blend "$tmp/blend.pb"
+[ ! -e "$tmp/forced" ] || fail "refused tables left something"
+tables 0 'warning: .*blend.pb was tuned on another dataset' --out "$tmp/forced" --blend "$tmp/blend.pb" --force
+thaw-lookup check "$tmp/forced" >/dev/null
+thaw associate -q --data "$tmp/foreign-data" --out "$tmp/unbound" --known 1 >/dev/null
+tables 0 '' --out "$tmp/forced" --association "$tmp/unbound"
+thaw train -q --data "$tmp/foreign-data" --out "$tmp/foreign2" --factors 4 --iterations 2 --strength binary --holdout-users 0.4 >/dev/null
+thaw associate -q --data "$tmp/foreign-data" --model "$tmp/foreign2" --out "$tmp/bound" --known 1 >/dev/null
+tables 65 'was made for a model of digest' --out "$tmp/forced" --association "$tmp/bound"
 echo "all of it holds"

@@ -48,6 +48,7 @@ check_program thaw-lookup
 # The guide explains every exit status.
 for code in $(sed -n '/^\.SH EXIT STATUS/,/^\.SH E[^X]/s/^\.B \([0-9]*\)$/\1/p' "$tmp/thaw.1"); do
     grep -q "^| $code |" "$THAW_SOURCE/docs/operations.md" || fail "docs/operations.md does not explain exit status $code"
+    grep -A 1 "^\.B $code\$" "$tmp/thaw.1" | tail -n 1 | grep -q '^[A-Z]' || fail "thaw --man does not say what exit status $code is"
     codes=$((${codes-0} + 1))
 done
 [ "$codes" -ge 10 ] || fail "thaw --man lists only ${codes-0} exit statuses"

@@ -137,6 +137,15 @@ mkdir mine && touch mine/notes
 expect 64 thaw prior --model model --out mine --force --quiet
 [ "$(ls mine)" = notes ] || fail "not left alone: $(ls mine)"
 
+# What no memory holds is refused before anything is allocated, and the message says what would do
+thaw prepare --events log.csv "${columns[@]}" --items items.csv --item-attributes id,title:text --text-buckets 1000000 --out wide --parts 5 >/dev/null
+thaw train --data wide --out wide-model "${train[@]}" >/dev/null
+for ranks in 1 2; do
+    expect 71 ranks "$ranks" thaw prior --model wide-model --out new --quiet
+    grep -qE '1000000 features need [0-9.]+ TiB on each rank, which has [0-9.]+ [MGT]iB: use [0-9]+ ranks of as much memory, or fewer features' err &&
+        [ "$(wc -l <err)" = 1 ] && [ ! -e new ] && [ ! -e new.tmp ] || fail "$(cat err) $(ls)"
+done
+
 # What does not fit
 thaw train --data plain --out ratings "${train[@]}" --model explicit >/dev/null
 for wrong in "64 --model ratings" "65 --model model --data plain" "66 --model nowhere" "66 --model model --data nowhere" "64 --model model --item-vectors v.npy" \

@@ -101,7 +101,7 @@ thaw run own/own.ini --set job.out="$tmp/own/other" >out 2>err && fail "a damage
 grep -q 'job.pb: .*remove the folder' err || fail "a damaged record: $(cat err)"
 
 # ---- A training that is stopped goes on, and ends as if it had not been ----
-long=(thaw run own/own.ini --set train.iterations=60 train.checkpoint-every=1)
+long=(thaw run own/own.ini --set train.iterations=800 train.checkpoint-every=1)
 "${long[@]}" job.out="$tmp/whole" >/dev/null 2>&1
 "${long[@]}" job.out="$tmp/parts" >out 2>err &
 pid=$!
@@ -118,6 +118,30 @@ grep -q 'train  *resume' plan || fail "the plan after a stop is: $(cat plan)"
 "${long[@]}" job.out="$tmp/parts" >out 2>err || fail "the resumed run fails: $(cat err)"
 cmp whole/model/current/users-00000-of-00002.npy parts/model/current/users-00000-of-00002.npy
 cmp whole/model/current/items-00001-of-00002.npy parts/model/current/items-00001-of-00002.npy
+
+# ---- Some of the steps: the rest is as it is ----
+steps=(thaw run own/own.ini --set job.out="$tmp/some" --steps)
+"${steps[@]}" train >out 2>err && fail "a step runs without its input"
+grep -qF "train reads $tmp/some/data, which prepare has not written (or not finished): run it first, --steps prepare" err || fail "a missing step: $(cat err)"
+"${steps[@]}" train prepare --dry-run >plan 2>/dev/null
+grep -q '^  train  *run  *(after prepare)' plan || fail "the plan of two steps is: $(cat plan)"
+summary "1 steps run, 0 up to date" "${steps[@]}" prepare
+[ ! -e some/model ] || fail "a step that was not asked for has run"
+"${steps[@]}" train --dry-run >plan 2>/dev/null
+grep -q '^  prepare  *left out  *(--steps)$' plan && grep -q '^  train  *run  *(not run yet)' plan || fail "the plan of one step is: $(cat plan)"
+summary "1 steps run, 0 up to date" mpirun -n 2 "${steps[@]}" train
+summary "0 steps run, 2 up to date" thaw run own/own.ini --set job.out="$tmp/some"
+cmp own/made/data/users-00000-of-00002.npz some/data/users-00000-of-00002.npz
+
+# ---- The plan for programs ----
+thaw run own/own.ini --dry-run --quiet --format csv >plan
+for line in 'step,key,value' 'job,out,own/made' 'prepare,state,up to date' 'prepare,events,own/logs/0.csv' 'train,factors,3' 'train,solver,auto'; do
+    grep -qxF "$line" plan || fail "no '$line' in the plan: $(cat plan)"
+done
+thaw run own/own.ini --dry-run --quiet --format jsonl | python3 -c '
+import json, sys
+job, prepare, train = [json.loads(line) for line in sys.stdin]
+assert job["out"] == "own/made" and train["step"] == "train" and len(prepare["events"]) == 4, prepare'
 
 # ---- Errors: exit status, file and line ----
 refused() { # CODE WORDS TEXT-OF-JOB-FILE [OPTIONS...]
@@ -138,6 +162,8 @@ refused 64 'bad.ini:3: [train] factors was given in line 2' '[train]\nfactors = 
 refused 64 'bad.ini:2: [prepare] force: expected yes or no' '[prepare]\nforce = maybe\n'
 refused 64 'bad.ini:2: [train] threads' '[train]\nthreads = 3\n'
 refused 64 'bad.ini: no section of a job' '# nothing\n'
+refused 64 '--steps trian: no such step in bad.ini; it has prepare, train' '[prepare]\nevents = bad.ini\n[train]\n' --steps trian
+refused 64 'stall-timeout: belongs on the command line' '[train]\nstall-timeout = 3\n'
 refused 64 '--set train.x=1' '[train]\n' --set train.x=1
 refused 64 '[prepare] --events is missing' '[prepare]\n'
 refused 66 'nowhere.csv' '[prepare]\nevents = nowhere.csv\n'

@@ -40,6 +40,19 @@ auc = sum((f > r) + .5 * (f == r) for f in fake for r in real) / len(fake) / len
 assert auc > .9, auc
 PY
 
+# A signal ends it between two batches, and no file is left, old or new.
+thaw augment --model model --out noisy --steps 2 --noise 64 --adversary 0 --virtual-below 0 --quiet >/dev/null
+thaw score-users --model model --generator noisy --draws 1024 --out late.csv --log late.json >/dev/null 2>err &
+pid=$!
+for _ in $(seq 1000); do
+    grep -q '"what":"scoring users"' late.json 2>/dev/null && break
+    sleep 0.02
+done
+kill -USR1 $pid
+got=0
+wait $pid || got=$?
+[ "$got" = 75 ] && grep -q 'stopped on request' err && [ -z "$(find . -name 'late.csv*')" ] || fail "exit $got after SIGUSR1: $(cat err) $(ls)"
+
 expect 66 "${score[@]}" --generator nowhere
 expect 64 "${score[@]}" --episodes time
 thaw prepare --events log.tsv --columns user,item --header no --out other --parts 3 --quiet >/dev/null

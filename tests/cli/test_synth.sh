@@ -71,7 +71,7 @@ rm one/mine
 expect 64 cold-fraction ranks 2 thaw synth --out none --users 1000 --interactions 10 --cold-fraction 1 --quiet
 touch file
 expect 64 file thaw synth --out file "${common[@]}"
-expect 74 partial ranks 2 thaw synth --out /proc/nowhere "${common[@]}"
+expect 74 nowhere ranks 2 thaw synth --out /proc/nowhere "${common[@]}"
 # One rank cannot write (a limit on file sizes stands for a full disk): one message, nothing left.
 cat >limited <<'L'
 trap '' XFSZ

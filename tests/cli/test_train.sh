@@ -108,12 +108,80 @@ grep -q 'another dataset' err || fail "other data: $(cat err)"
 status 0 "${train[@]}" --out plain --iterations 3 --factors 5 --force
 [ "$(ls plain)" = "$(printf 'current\niteration-000003')" ] || fail "after --force: $(ls plain)"
 
-# A damaged newest version: the one before is used, with a warning, and the end is the same.
-"${train[@]}" --out hurt --checkpoint-every 3 >/dev/null
-printf x | dd of="$(ls hurt/iteration-000006/items-*.npy | tail -1)" bs=1 seek=300 conv=notrunc 2>/dev/null
-status 0 thaw train --data data --holdout-users 0.2 --factors 12 --iterations 6 --out hurt
-grep -q 'warning:.*damaged' err || fail "damage: $(cat err)"
+# A damaged newest version: its file is named, the one before is used, and the end is the same. When both are damaged, --force starts
+# anew.
+"${train[@]}" --out saved --checkpoint-every 3 >/dev/null
+for how in flipped cut missing swapped mixed unmarked; do
+    rm -rf hurt && cp -r saved hurt
+    part=items-00002-of-00007.npy new=hurt/iteration-000006 named=items-00002-of-00007.npy
+    case $how in
+        flipped) printf x | dd of="$new/$part" bs=1 seek=300 conv=notrunc 2>/dev/null ;;
+        cut) truncate -s -4 "$new/$part" ;;
+        missing) rm "$new/$part" ;;
+        swapped) mv "$new/$part" kept && mv "$new/items-00003-of-00007.npy" "$new/$part" && mv kept "$new/items-00003-of-00007.npy" ;;
+        mixed) cp "hurt/iteration-000003/$part" "$new" ;;
+        unmarked) rm "$new/manifest.pb" && named=manifest.pb ;;
+    esac
+    status 0 ranks 2 thaw train --data data --holdout-users 0.2 --factors 12 --iterations 6 --out hurt
+    grep -q "warning: hurt: using iteration 3, because the newer checkpoint is damaged: .*$named" err || fail "$how: $(cat err)"
+    same_model resumed hurt 000006
+done
+printf x | dd of="hurt/iteration-000006/$part" bs=1 seek=300 conv=notrunc 2>/dev/null
+rm hurt/iteration-000003/manifest.pb
+status 65 ranks 2 "${train[@]}" --out hurt
+grep -q "iteration-000006/$part.*no other checkpoint is intact: --force starts anew" err || fail "both damaged: $(cat err)"
+status 0 "${train[@]}" --out hurt --force
 same_model resumed hurt 000006
+
+# Killed between two renames: what stood aside comes back, and what was unfinished goes.
+mv hurt/iteration-000006 hurt/iteration-000006.old
+mkdir hurt/iteration-000009.tmp
+status 0 thaw train --data data --holdout-users 0.2 --factors 12 --iterations 6 --out hurt
+grep -q 'nothing to do' err && [ "$(ls hurt)" = "$(printf 'current\niteration-000006')" ] || fail "aside: $(cat err; ls hurt)"
+
+# Checkpoints in the background: every one is told of, and the end is the same bytes.
+THAW_CHECKPOINT_WAIT=1 mpirun -n 2 --bind-to none "${train[@]}" --out behind --checkpoint-every 1 --log behind.json >/dev/null
+same_model resumed behind 000006
+python3 - behind.json <<'PY' || fail "the log of checkpoints: $(grep checkpoint behind.json)"
+import json, sys
+events = [json.loads(line) for line in open(sys.argv[1])]
+saved = [e for e in events if e["event"] == "checkpoint"]
+assert [e["iteration"] for e in saved] == [1, 2, 3, 4, 5, 6]
+assert all(e["bytes"] > 0 and min(e["write_s"], e["commit_s"], e["waited_s"]) >= 0 for e in saved)
+assert all(e["copy_s"] > 0 for e in saved[:-1]) and saved[-1]["copy_s"] == 0 and saved[-1]["waited_s"] > 0
+plan, = [e for e in events if e["event"] == "plan"]
+assert plan["checkpoint_bytes"] > 0
+PY
+
+# A signal while one is in flight, at several moments: what is saved is the iteration that ends with it, and nothing else is left.
+for n in 3 4 5 6; do
+    "${train[@]}" --out flight --factors 64 --iterations 4000 --checkpoint-every 2 --log flight.json >/dev/null 2>err &
+    pid=$!
+    for _ in $(seq 1000); do
+        grep -q "\"iteration\":$n," flight.json 2>/dev/null && break
+        sleep 0.01
+    done
+    kill -USR1 $pid
+    got=0
+    wait $pid || got=$?
+    [ "$got" = 75 ] || fail "exit $got after SIGUSR1: $(cat err)"
+    [ -z "$(ls flight | grep -vE '^(current|iteration-[0-9]{6})$')" ] && [ ! -e flight.lock ] || fail "left: $(ls flight)"
+    at=$((10#$(readlink flight/current | tr -dc 0-9)))
+    grep -q "after iteration $at, which is saved" err || fail "iteration $at is saved, but: $(cat err)"
+    "${train[@]}" --out straight --factors 64 --iterations "$at" --quiet >/dev/null
+    "${train[@]}" --out flight --factors 64 --iterations "$at" --quiet >/dev/null
+    same_model straight flight "$(printf %06d "$at")"
+    rm -rf flight straight flight.json
+done
+
+# A write that fails in the background ends the job, with the writer's words; the older version is as it was.
+"${train[@]}" --out full --factors 64 --iterations 2 >/dev/null
+status 74 bash -c 'trap "" XFSZ; ulimit -f 8; exec "$@"' - "${train[@]}" --out full --factors 64 --iterations 5000 --checkpoint-every 2
+grep -q 'cannot write full/iteration-0000.*: File too large' err || fail "a full disk: $(cat err)"
+[ "$(grep -c error: err)" = 1 ] && [ "$(ls full)" = "$(printf 'attempts.pb\ncurrent\niteration-000002')" ] || fail "left: $(cat err; ls full)"
+"${train[@]}" --out full --factors 64 --iterations 6 >/dev/null
+"${train[@]}" --out roomy --factors 64 --iterations 6 >/dev/null
+same_model roomy full 000006
 
 # Clear refusals.
 status 66 thaw train --data nowhere --out x

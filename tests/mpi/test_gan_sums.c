@@ -1,5 +1,6 @@
 // test_gan_sums.c: sums of gradients: right, the same bits whoever adds what, and terms that are too large
-// noticed by all ranks. with: THAW_MPI_COUNT_MAX=7
+// noticed by all ranks.
+// with: THAW_MPI_COUNT_MAX=7
 #include "base/rng.h"
 #include "comm/gan_sums.h"
 #include "comm/world.h"
@@ -12,7 +13,7 @@
 
 #include <cmocka.h>
 
-enum { N = 1003, TERMS = 24, BUCKETS = 3, THREADS = 2 };
+enum { N = 1003, TERMS = 24, BUCKETS = 3, THREADS = 2, CARRIED = 2 };
 static const size_t begin[BUCKETS + 1] = {0, 5, 500, N};
 static struct thaw_comm *comm;
 
@@ -32,7 +33,7 @@ static bool sum_of(struct thaw_sums *s, int dealt, float out[N]) {
         term(t, x);
         for (int b = 0; b < BUCKETS; b++) thaw_sums_add(s, t % THREADS, b, x);
     }
-    for (int b = BUCKETS - 1; b >= 0; b--) thaw_sums_start(s, b);
+    for (int b = BUCKETS - 1; b >= 0; b--) thaw_sums_start(s, b, 1);
     thaw_sums_poke(s);
     for (int b = 0; b < BUCKETS; b++) sound &= thaw_sums_wait(s, b, out);
     return sound;
@@ -49,7 +50,7 @@ static void same_sum_for_any_cut(void **state) {
     }
     for (int round = 0; round < 2; round++) {
         float *out = round ? all : one;
-        assert_int_equal(thaw_sums_new(&s, comm, begin, BUCKETS, THREADS, NULL), 0);
+        assert_int_equal(thaw_sums_new(&s, comm, begin, BUCKETS, CARRIED, THREADS, NULL), 0);
         assert_true(sum_of(s, round ? thaw_comm_size(comm) : 1, out));
         for (int i = 0; i < N; i++)
             assert_true(fabs((double)out[i] - exact[i]) < 1e-6 * fabs(exact[i]) + 1e-8);
@@ -68,13 +69,13 @@ static void spoilt_terms_are_noticed(void **state) {
     const float bad[] = {NAN, INFINITY, -INFINITY, 1e30F, -1e30F};
     struct thaw_sums *s = NULL;
     (void)state;
-    assert_int_equal(thaw_sums_new(&s, comm, begin, BUCKETS, THREADS, NULL), 0);
+    assert_int_equal(thaw_sums_new(&s, comm, begin, BUCKETS, CARRIED, THREADS, NULL), 0);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         for (int at = 0; at < N; at += 498) { // in a vector, and in the rest after the last
             memset(x, 0, sizeof x);
             if (thaw_comm_rank(comm) == thaw_comm_size(comm) - 1) x[at] = bad[i];
             for (int b = 0; b < BUCKETS; b++) thaw_sums_add(s, 0, b, x);
-            for (int b = 0; b < BUCKETS; b++) thaw_sums_start(s, b);
+            for (int b = 0; b < BUCKETS; b++) thaw_sums_start(s, b, 1);
             for (int b = 0; b < BUCKETS; b++)
                 assert_int_equal(thaw_sums_wait(s, b, out), at < (int)begin[b] || at >= (int)begin[b + 1]);
         }
@@ -82,17 +83,44 @@ static void spoilt_terms_are_noticed(void **state) {
     thaw_sums_free(&s);
 }
 
+// Buckets that travel together are the same sums, and so is what they carry.
+static void buckets_travel_together(void **state) {
+    static float apart[N], together[N], x[N];
+    struct thaw_sums *s = NULL;
+    const int size = thaw_comm_size(comm);
+    (void)state;
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(thaw_sums_new(&s, comm, begin, BUCKETS, CARRIED, THREADS, NULL), 0);
+        term(thaw_comm_rank(comm), x);
+        for (int step = 0; step < 2; step++) {
+            for (int b = 0; b < BUCKETS; b++) thaw_sums_add(s, b % THREADS, b, x);
+            thaw_sums_carried(s)[0] = thaw_comm_rank(comm);
+            thaw_sums_carried(s)[1] = -1;
+            thaw_sums_start(s, 1, round ? BUCKETS - 1 : 1);
+            if (!round) thaw_sums_start(s, BUCKETS - 1, 1);
+            thaw_sums_start(s, 0, 1);
+            for (int b = BUCKETS - 1; b >= 0; b--)
+                assert_true(thaw_sums_wait(s, b, round ? together : apart));
+            assert_int_equal(thaw_sums_carried(s)[0], size * (size - 1) / 2);
+            assert_int_equal(thaw_sums_carried(s)[1], -size);
+        }
+        if (round) thaw_sums_start(s, 0, BUCKETS); // nobody waits for it
+        thaw_sums_free(&s);
+    }
+    assert_memory_equal(apart, together, sizeof apart);
+}
+
 // Gradients that fall or grow from step to step keep their precision.
 static void scale_follows(void **state) {
     static float x[N], out[N];
     struct thaw_sums *s = NULL;
     (void)state;
-    assert_int_equal(thaw_sums_new(&s, comm, begin, BUCKETS, THREADS, NULL), 0);
+    assert_int_equal(thaw_sums_new(&s, comm, begin, BUCKETS, CARRIED, THREADS, NULL), 0);
     for (int step = 0; step < 120; step++) {
         const double size = step < 60 ? ldexp(1, -step) : ldexp(1, -60 + 8 * (step - 60) / 8);
         for (int i = 0; i < N; i++) x[i] = (float)(size * (1 + i % 7) / 7);
         for (int b = 0; b < BUCKETS; b++) thaw_sums_add(s, 0, b, x);
-        for (int b = 0; b < BUCKETS; b++) thaw_sums_start(s, b);
+        for (int b = 0; b < BUCKETS; b++) thaw_sums_start(s, b, 1);
         for (int b = 0; b < BUCKETS; b++) assert_true(thaw_sums_wait(s, b, out));
         for (int i = 0; i < N; i++) {
             const double want = (double)x[i] * thaw_comm_size(comm);
@@ -107,6 +135,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(same_sum_for_any_cut),
         cmocka_unit_test(spoilt_terms_are_noticed),
+        cmocka_unit_test(buckets_travel_together),
         cmocka_unit_test(scale_follows),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);

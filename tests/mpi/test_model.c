@@ -49,8 +49,8 @@ static void save_beside(int number, int before, bool finished) {
         rows[side] = malloc((size_t)(n + 1) * sizeof(float));
         for (int64_t i = 0; i < n; i++) rows[side][i] = value_of(number, side, first + i);
     }
-    assert_int_equal(thaw_model_save(comm, out, number, before, &m, plan, (const float *const *)rows, &err),
-                     0);
+    assert_int_equal(
+        thaw_model_save(comm, out, number, before, &m, plan, (const float *const *)rows, NULL, &err), 0);
     assert_true(m.n_files == 0);
     for (int side = 0; side < 2; side++) {
         thaw_plan_clear(&plan[side]);

@@ -1,5 +1,6 @@
 // test_virtual.c: training with virtual interactions is training with the same events written by hand: the
-// same bytes, on any cut. Weight 0 is none. Files that do not fit are refused. with: THAW_NODE_RANKS=1
+// same bytes, on any cut. Weight 0 is none. Files that do not fit are refused.
+// with: THAW_NODE_RANKS=1
 #include "base/hash.h"
 #include "comm/fit.h"
 #include "comm/model.h"

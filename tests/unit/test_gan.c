@@ -34,6 +34,14 @@ static void near(const char *what, size_t i, double got, double want) {
         fail_msg("%s, parameter %zu: %.9g, by differences %.9g", what, i, got, want);
 }
 
+// All stages of the way back.
+static void backward(const struct thaw_gan_shape *s, const float *p, const struct thaw_gan_slice *in,
+                     struct thaw_gan_tape *t, struct thaw_gan_work *w, const float *du, float *gradient,
+                     float *dknown) {
+    for (enum thaw_gan_stage i = 0; i < THAW_GAN_STAGES; i++)
+        thaw_gan_generate_backward(s, p, in, t, w, i, du, gradient, dknown);
+}
+
 // Everything of one pass: gradient and dknown start at 1 and are added to.
 struct pass {
     float *p, *weight, *u, *gradient, *dknown;
@@ -117,7 +125,7 @@ static void check(struct thaw_gan_shape shape, int draws, float dropout, uint64_
     pass_new(&a, &c);
     thaw_gan_generate(&shape, a.p, &c.slice, a.tape, a.u);
     check_latents(&c, &a);
-    thaw_gan_generate_backward(&shape, a.p, &c.slice, a.tape, a.work, a.weight, a.gradient, a.dknown);
+    backward(&shape, a.p, &c.slice, a.tape, a.work, a.weight, a.gradient, a.dknown);
     check_gradients(&c, &a);
     pass_clear(&a);
     case_clear(&c);
@@ -179,12 +187,12 @@ static void test_same_bits(void **state) {
     memcpy(b.gradient, a.gradient, a.n * sizeof *b.gradient);
     memcpy(b.dknown, a.dknown, a.nknown * sizeof *b.dknown);
     thaw_gan_generate(&small, a.p, &c.slice, a.tape, a.u);
-    thaw_gan_generate_backward(&small, a.p, &c.slice, a.tape, a.work, a.weight, a.gradient, a.dknown);
+    backward(&small, a.p, &c.slice, a.tape, a.work, a.weight, a.gradient, a.dknown);
     float *scratch = calloc(a.n + a.nu + a.nknown, sizeof *scratch);
     thaw_gan_generate(&small, a.p, &other.slice, a.tape, scratch);
-    thaw_gan_generate_backward(&small, a.p, &other.slice, a.tape, a.work, a.weight, scratch, scratch + a.n);
+    backward(&small, a.p, &other.slice, a.tape, a.work, a.weight, scratch, scratch + a.n);
     thaw_gan_generate(&small, a.p, &c.slice, a.tape, b.u);
-    thaw_gan_generate_backward(&small, a.p, &c.slice, a.tape, a.work, a.weight, b.gradient, b.dknown);
+    backward(&small, a.p, &c.slice, a.tape, a.work, a.weight, b.gradient, b.dknown);
     assert_memory_equal(a.u, b.u, a.nu * sizeof *a.u);
     assert_memory_equal(a.gradient, b.gradient, a.n * sizeof *a.gradient);
     assert_memory_equal(a.dknown, b.dknown, a.nknown * sizeof *a.dknown);

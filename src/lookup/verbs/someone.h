@@ -41,4 +41,15 @@ int thaw_someone_number(const char *what, const char *word, size_t n, double *ou
 #define THAW_METHODS "auto|ensemble|P|E|G|fold-in"
 int thaw_someone_method(struct thaw_session *s, int choice, enum thaw_lookup_method *m, struct thaw_err *err);
 
+// Options of both verbs, into the fields method, explore, scale, seed and with_seen of T; three have a help
+// of the verb's own.
+#define THAW_SOMEONE_OPTIONS(T, METHOD, EXPLORE, SEEN)                                                       \
+    THAW_OPTION_CHOICE(T, "method", method, "METHOD", "auto", THAW_METHODS, METHOD),                         \
+        THAW_OPTION_CHOICE(T, "explore", explore, "HOW", "none", "none|ucb|thompson", EXPLORE),              \
+        THAW_OPTION(T, REAL, "explore-scale", scale, "X", "1", 0, 1e6,                                       \
+                    "How much of the doubt is added, in standard deviations."),                              \
+        THAW_OPT_NUMBER(T, "seed", 0, seed, "0", 0, 1e15,                                                    \
+                        "Seed of the draws of thompson and of G's noise."),                                  \
+        THAW_OPTION(T, FLAG, "with-seen", with_seen, NULL, NULL, 0, 0, SEEN)
+
 #endif

@@ -1,0 +1,39 @@
+// watch_judge.c: who keeps the others waiting.
+#include "comm/watch.h"
+
+enum standing { GONE, UNHEARD, SILENT, UNSURE, WAITS, BUSY };
+
+static enum standing standing_of(const struct thaw_watched *s, const struct thaw_watch_limits *l) {
+    if (s->gone) return GONE;
+    if (!s->heard) return UNHEARD;
+    if (s->silent_s >= l->quiet_s) return SILENT;
+    if (s->silent_s >= l->fresh_s) return UNSURE;
+    return s->waited_s < l->timeout_s / 2 ? BUSY : WAITS;
+}
+
+struct thaw_verdict thaw_watch_judge(const struct thaw_watched *ranks, int n,
+                                     const struct thaw_watch_limits *limits) {
+    int first[BUSY + 1], count[BUSY + 1] = {0}, idle = 0;
+    struct thaw_verdict v = {.stall = THAW_STALL_NONE, .waited_s = 0};
+    for (int r = 0; r < n; r++) {
+        const struct thaw_watched *s = &ranks[r];
+        const enum standing is = standing_of(s, limits);
+        if (count[is]++ == 0 || s->waited_s < ranks[first[is]].waited_s) first[is] = r;
+        if (is == BUSY) idle += s->waited_s == 0;
+        if ((is == WAITS || is == BUSY) && s->waited_s > v.waited_s) v.waited_s = s->waited_s;
+    }
+    if (v.waited_s < limits->timeout_s) return v;
+    // Soon it is known whether these are there; but a bad network must not put it off for ever.
+    if (count[UNSURE] && v.waited_s < limits->timeout_s + 2 * limits->quiet_s) return v;
+    static const enum standing blamed[] = {SILENT, BUSY, UNHEARD, WAITS};
+    static const enum thaw_stall stall[] = {THAW_STALL_SILENT, THAW_STALL_BUSY, THAW_STALL_UNHEARD,
+                                            THAW_STALL_ALL};
+    for (int i = 0; i < 4 && v.stall == THAW_STALL_NONE; i++) {
+        if (!count[blamed[i]]) continue;
+        v.stall = stall[i];
+        v.rank = first[blamed[i]];
+        v.more = count[blamed[i]] - 1;
+        if (blamed[i] == BUSY && idle) v.more = idle - 1; // ranks in short waits are not to blame
+    }
+    return v;
+}

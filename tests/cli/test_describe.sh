@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# thaw describe: what every kind of folder holds, in every format; unfinished and damaged folders.
+# labels: run
+set -euo pipefail
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+cd "$tmp"
+fail() { echo "$*"; exit 1; }
+cat >all.ini <<'END_OF_JOB'
+[synth]
+users = 300
+items = 60
+interactions = 5000
+[prepare]
+parts = 3
+[train]
+factors = 4
+iterations = 3
+holdout-users = 0.3
+[prior]
+[associate]
+known = 0 3
+[augment]
+steps = 3
+[tables]
+END_OF_JOB
+thaw run all.ini --quiet >/dev/null
+fact() { # FOLDER KEY VALUE...: the values of a key, one line each
+    local found want
+    found=$(thaw describe "$1" --quiet --format csv | sed -n "s/^$2,//p")
+    want=$(printf '%s\n' "${@:3}")
+    [ "$found" = "$want" ] || fail "$1: $2 is '$found', not '$want'"
+}
+fact all kind job
+fact all finished synth prepare train prior associate augment tables
+fact all/log kind log
+fact all/log interactions 5000
+fact all/log bytes "$(cat all/log/events-* | wc -c)"
+fact all/data kind dataset
+fact all/data parts 3
+fact all/data users 300
+fact all/data bytes "$(cat all/data/*.npz | wc -c)"
+fact all/data times yes
+fact all/model kind model
+fact all/model version iteration-000003
+fact all/model iterations 3
+fact all/model finished yes
+fact all/model factors 4
+fact all/model dataset all/data
+fact all/prior kind prior
+fact all/association kind association
+fact all/association method episodic
+fact all/association known 0 3
+fact all/generator kind generator
+fact all/generator steps 3
+fact all/generator/virtual kind virtual
+fact all/tables kind tables
+fact all/tables version v000001
+fact all/tables generator yes
+fact all/tables bytes "$(thaw-lookup info all/tables | sed -n 's/^bytes\t//p')"
+fact all/tables model_digest "$(thaw-lookup info all/tables | sed -n 's/^model_digest\t//p')"
+[ "$(thaw describe all/model -q --format csv | sed -n 's/^digest,//p')" = "$(thaw describe all/tables -q --format csv | sed -n 's/^model_digest,//p')" ] ||
+    fail "digests differ"
+
+# Several folders, several formats, several ranks.
+mpirun -n 3 thaw describe all/log all/data all/tables -q --format jsonl >facts
+python3 -c '
+import json, sys
+facts = [json.loads(line) for line in sys.stdin]
+assert [f["kind"] for f in facts] == ["log", "dataset", "tables"]
+assert facts[1]["interactions"] > 0 and facts[1]["complete"] == "yes" and len(facts[1]["from"]) == 18, facts[1]' <facts
+thaw describe all/log all/data -q >text
+grep -qE '^interactions +5000$' text && grep -qx '' text || fail "as text: $(cat text)"
+thaw describe all/log all/data -q --format csv >facts
+[ "$(head -n 1 facts)" = key,value ] && [ "$(grep -c '^folder,' facts)" = 2 ] || fail "as csv: $(cat facts)"
+
+# What is not whole.
+rm all/data/items-00001-of-00003.npz
+fact all/data complete no
+thaw describe all/data -q | grep -q '^problem .*items-00001-of-00003.npz' || fail "the missing file is not named"
+refused() { # STATUS WORDS FOLDER
+    local status=0
+    thaw describe "$3" -q >out 2>err || status=$?
+    [ $status = "$1" ] && grep -q -- "$2" err || fail "$3: $status, $(cat err)"
+}
+rm all/prior/manifest.pb
+refused 66 'nothing here that a job of Thaw finished' all/prior
+refused 66 'cannot find it' nowhere
+refused 66 'not a folder' all.ini
+refused 66 'nothing here' .
+head -c 99 /dev/urandom >all/association/manifest.pb
+refused 65 'manifest.pb' all/association
+refused 64 'FOLDER' --format=csv
