@@ -1,5 +1,5 @@
 # What `cmake --install` puts where: programs, the lookup library with header, pkg-config and CMake package, man pages,
-# schemas, example job files, documentation.
+# batch scripts, schemas, example job files, documentation.
 include(CMakePackageConfigHelpers)
 
 install(TARGETS thaw-lookup RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
@@ -55,6 +55,15 @@ add_custom_command(
   DEPENDS thaw-lookup $<$<BOOL:${THAW_MPI}>:thaw> ${CMAKE_SOURCE_DIR}/cmake/man.cmake VERBATIM)
 add_custom_target(man ALL DEPENDS ${CMAKE_BINARY_DIR}/man/done)
 install(DIRECTORY ${CMAKE_BINARY_DIR}/man/man1 DESTINATION ${CMAKE_INSTALL_MANDIR})
+
+# ---- Slurm: scripts, and the module file, which finds the prefix by its own place ----
+if(THAW_MPI)
+  install(DIRECTORY slurm/ DESTINATION ${CMAKE_INSTALL_DATADIR}/thaw/slurm USE_SOURCE_PERMISSIONS FILES_MATCHING
+          PATTERN "*.sbatch" PATTERN "*.sh" PATTERN "*.awk" PATTERN "submit" PATTERN "spack" EXCLUDE PATTERN "apptainer" EXCLUDE)
+  install(FILES slurm/thaw.lua DESTINATION ${CMAKE_INSTALL_DATADIR}/thaw/modulefiles/thaw RENAME ${PROJECT_VERSION}.lua)
+  file(RELATIVE_PATH submit /prefix/${CMAKE_INSTALL_BINDIR} /prefix/${CMAKE_INSTALL_DATADIR}/thaw/slurm/submit)
+  install(CODE "file(CREATE_LINK ${submit} \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_BINDIR}/thaw-submit\" SYMBOLIC)")
+endif()
 
 # ---- Data and documentation ----
 install(FILES src/proto/thaw.proto DESTINATION ${CMAKE_INSTALL_DATADIR}/thaw/proto)

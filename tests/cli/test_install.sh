@@ -11,7 +11,8 @@ cmake --install "$THAW_BUILD" --prefix "$tmp/first" >/dev/null
 mv first tree # it can be moved
 for file in bin/thaw bin/thaw-lookup include/thaw/lookup.h include/thaw/base/err.h share/thaw/proto/thaw.proto \
     share/thaw/jobs/demo.ini share/man/man1/thaw.1 share/man/man1/thaw-synth.1 share/man/man1/thaw-train.1 \
-    share/man/man1/thaw-lookup.1 share/man/man1/thaw-lookup-recommend.1 share/doc/thaw/README.md share/doc/thaw/formats.md; do
+    share/man/man1/thaw-lookup.1 share/man/man1/thaw-lookup-recommend.1 share/doc/thaw/README.md share/doc/thaw/formats.md \
+    share/thaw/slurm/common.sh share/thaw/slurm/size.awk share/thaw/slurm/thaw-run.sbatch share/thaw/slurm/sweep.sbatch; do
     [ -s "tree/$file" ] || fail "$file is missing in the installed tree"
 done
 export PATH=$tmp/tree/bin:$PATH
@@ -23,6 +24,13 @@ for job in tree/share/thaw/jobs/*.ini; do
     thaw run "$job" --dry-run >plan.txt 2>&1 || status=$?
     [ $status = 0 ] || { [ $status = 66 ] && grep -q 'cannot find' plan.txt; } || fail "$job ends with $status: $(tail -n 3 plan.txt)"
 done
+
+# What is for Slurm: the command finds its folder behind the link, and the module file is named after the version.
+version=$(thaw --version | awk '{ print $2 }')
+[ -s "tree/share/thaw/modulefiles/thaw/$version.lua" ] || fail "no module file of $version"
+printf 'nodes = 2\ncores = 4\nmemory = 8G\n' >cluster.conf
+thaw-submit tree/share/thaw/jobs/synth.ini --cluster cluster.conf --dry-run >plan.txt || fail "thaw-submit: $(cat plan.txt)"
+grep -q "$tmp/tree/share/thaw/slurm/thaw-run.sbatch" plan.txt || fail "thaw-submit: $(cat plan.txt)"
 
 # Tables to read, made by the installed programs.
 thaw synth --out log --users 200 --items 50 --interactions 4000 --files 2 --quiet >/dev/null

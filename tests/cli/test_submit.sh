@@ -1,0 +1,296 @@
+#!/usr/bin/env bash
+# The batch scripts and submit, with a Slurm of shell scripts that writes down what is asked of it. tests/cluster runs them on a real one.
+# labels: slurm once
+set -euo pipefail
+slurm=$THAW_SOURCE/slurm
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+cd "$tmp"
+fail() { echo "$*"; exit 1; }
+for file in "$slurm"/*.sbatch "$slurm/submit" "$slurm/common.sh"; do bash -n "$file"; done
+if command -v shellcheck >/dev/null; then
+    (cd "$THAW_SOURCE" && shellcheck -x slurm/*.sbatch slurm/submit slurm/common.sh) || fail "shellcheck finds faults"
+fi
+
+# ---- A Slurm that only takes notes ----
+mkdir fake
+cat >fake/srun <<'END_OF_FAKE'
+#!/usr/bin/env bash
+if [ "$1" = --mpi=list ]; then
+    echo "MPI plugin types are... none ${FAKE_MPI-pmix}"
+    exit 0
+fi
+echo "$(basename "$0") $* [threads $OMP_NUM_THREADS, places ${OMP_PLACES-none}]" >>"$FAKE/launched"
+trap 'echo USR1 >>"$FAKE/signals"; sleep 0.2; exit 75' USR1
+trap 'echo TERM >>"$FAKE/signals"; exit 143' TERM
+if [ -n "${FAKE_RUNS-}" ]; then
+    touch "$FAKE/running"
+    for _ in $(seq 600); do sleep 0.05; done
+fi
+exit "${FAKE_STATUS-0}"
+END_OF_FAKE
+ln -s srun fake/mpirun
+cat >fake/scontrol <<'END_OF_FAKE'
+#!/usr/bin/env bash
+case "$1 ${2-}" in
+"show job") printf 'JobId=%s\n   JobState=%s Reason=None\n   Command=%s\n' "${3-}" "${FAKE_STATE-RUNNING}" "${FAKE_COMMAND-(null)}" ;;
+"show node") echo "   CPUAlloc=0 CPUEfctv=${FAKE_CPUS-1} CPUTot=${FAKE_CPUS-1} CPULoad=0 CoresPerSocket=1 Sockets=1 Boards=1" ;;
+"show config") echo "TaskPlugin              = ${FAKE_TASK-task/affinity,task/cgroup}" ;;
+requeue*) echo "$2" >>"$FAKE/requeued" ;;
+esac
+END_OF_FAKE
+cat >fake/sbatch <<'END_OF_FAKE'
+#!/usr/bin/env bash
+echo "$*" >>"$FAKE/submitted"
+[ -z "${FAKE_REFUSES-}" ] || { echo "sbatch: error: invalid account" >&2; exit 1; }
+echo "$((100 + $(wc -l <"$FAKE/submitted")));cluster"
+END_OF_FAKE
+cat >fake/sinfo <<'END_OF_FAKE'
+#!/usr/bin/env bash
+echo 'debug|2|1|2|1|4000|30:00|up'
+echo 'main*|3|2|16|2|256000|1-00:00:00|up'
+echo 'main*|1|2|16|2|1024000|1-00:00:00|up'
+echo 'old|9|1|4|1|8000|1-00:00:00|down'
+END_OF_FAKE
+chmod +x fake/*
+real=$PATH
+export FAKE=$tmp/fake PATH=$tmp/fake:$PATH
+
+# batch STATUS VARIABLES... -- ARGUMENTS...: thaw-train.sbatch as Slurm would start it, a copy far from its folder. What it says is in
+# the file said, launched and requeued what it asked for.
+mkdir spool
+batch() {
+    local want=$1 got=0 settings=()
+    shift
+    while [ "$1" != -- ]; do settings+=("$1") && shift; done
+    shift
+    rm -f fake/{launched,requeued,signals,running}
+    cp "$slurm/${script-thaw-train.sbatch}" spool/slurm_script
+    env SLURM_JOB_ID=7 SLURM_JOB_NUM_NODES=2 SLURM_JOB_NODELIST='n[1-2]' SLURM_CPUS_ON_NODE=1 FAKE_COMMAND="$slurm/thaw-train.sbatch --data d" \
+        "${settings[@]}" bash spool/slurm_script "$@" >said 2>&1 || got=$?
+    [ $got = "$want" ] || fail "batch script ends with $got, not $want: $(cat said)"
+}
+launched() { grep -qF -- "$1" fake/launched || fail "no '$1' in: $(cat fake/launched)"; }
+requeued() { [ "$(cat fake/requeued 2>/dev/null || true)" = "$1" ] || fail "requeued: '$(cat fake/requeued 2>/dev/null)', not '$1': $(cat said)"; }
+
+# ---- Only 75 requeues ----
+for status in 0 1 69 71 79; do
+    batch $status FAKE_STATUS=$status -- --data d
+    requeued ''
+done
+batch 75 FAKE_STATUS=75 -- --data d --out m
+requeued 7
+launched 'srun --mpi=pmix --kill-on-bad-exit=1 --ntasks=2 --ntasks-per-node=1 --cpus-per-task=1 --cpu-bind=cores'
+launched 'thaw train --data d --out m [threads 1, places cores]'
+batch 75 FAKE_STATUS=75 SLURM_ARRAY_JOB_ID=40 SLURM_ARRAY_TASK_ID=3 -- x
+requeued 40_3
+batch 75 FAKE_STATUS=75 SLURM_RESTART_COUNT=2 -- x
+requeued 7
+grep -q 'job 7, restart 2, on n\[1-2\]: 2 ranks x 1 threads' said || fail "the log does not tell of restarts: $(cat said)"
+batch 75 FAKE_STATUS=75 SLURM_RESTART_COUNT=2 THAW_RESTARTS=2 -- x
+requeued ''
+grep -q 'not requeued: it was restarted 2 times' said || fail "no reason: $(cat said)"
+for state in COMPLETING CANCELLED; do # scancel; a preemption that requeues
+    batch 75 FAKE_STATUS=75 FAKE_STATE=$state -- x
+    requeued ''
+done
+
+# ---- Signals reach the ranks once ----
+signalled() { # SIGNAL...: to the batch shell while its step runs
+    rm -f fake/{launched,requeued,signals,running}
+    FAKE_RUNS=1 SLURM_JOB_ID=8 bash "$slurm/thaw-run.sbatch" job.ini >said 2>&1 &
+    local shell=$! status=0 signal
+    for _ in $(seq 200); do [ ! -e fake/running ] || break; sleep 0.05; done
+    for signal in "$@"; do kill -"$signal" $shell 2>/dev/null && sleep 0.05; done
+    wait $shell || status=$?
+    [ $status = 75 ] || fail "after $*: $status: $(cat said)"
+    [ "$(cat fake/signals)" = USR1 ] || fail "after $* the step got: $(cat fake/signals)"
+    requeued 8
+}
+signalled USR1
+signalled TERM
+signalled USR1 USR1 TERM
+
+# ---- Ranks, threads, launcher ----
+batch 0 SLURM_NTASKS=6 SLURM_CPUS_PER_TASK=4 -- x
+launched '--ntasks=6 --ntasks-per-node=3 --cpus-per-task=4'
+batch 0 SLURM_NTASKS_PER_NODE=5 THAW_THREADS=3 -- x
+launched '--ntasks=10 --ntasks-per-node=5'
+launched '[threads 3,'
+batch 0 SLURM_CPUS_ON_NODE=2 FAKE_CPUS=2 -- x # two hardware threads: one core, one rank, one thread
+launched '--ntasks-per-node=1 --cpus-per-task=2 '
+launched '[threads 1,'
+batch 0 FAKE_TASK=task/none -- x
+launched 'places none]'
+batch 0 FAKE_MPI=pmi2 -- x
+launched 'mpirun -n 2 --map-by ppr:1:node:PE=1 --bind-to core'
+batch 0 THAW_LAUNCH='mpirun --bind-to none -n 3' -- x
+launched 'mpirun --bind-to none -n 3 '
+batch 66 THAW='no-such-program exec' -- x
+grep -q "no 'no-such-program' here" said || fail "a missing program: $(cat said)"
+cores=$(lscpu -p=CORE,SOCKET | grep -v '^#' | sort -u | wc -l)
+script=thaw-tables.sbatch batch 0 SLURM_CPUS_ON_NODE= -- x # a rank for each core
+launched "--ntasks-per-node=$cores --cpus-per-task="
+mkdir bare
+for tool in bash sed head awk lscpu hostname; do ln -s "$(PATH=$real type -P $tool)" bare; done
+ln -s "$(PATH=$real type -P thaw)" bare
+status=0
+PATH=$tmp/bare bash "$slurm/thaw-train.sbatch" >said 2>&1 || status=$?
+[ $status = 66 ] && grep -q 'no launcher' said || fail "without a launcher: $status, $(cat said)"
+
+# ---- submit ----
+mkdir logs
+awk 'BEGIN { for (i = 0; i < 20000; i++) print "u" i % 500 ",i" i % 70 }' >logs/a.csv
+cat >job.ini <<'END_OF_JOB'
+[prepare]
+events = logs/*.csv
+columns = user,item
+header = no
+parts = 8
+[train]
+factors = 8
+iterations = 3
+holdout-users = 0.2
+[evaluate]
+known = 3
+[tables]
+END_OF_JOB
+cat >site.conf <<'END_OF_SITE'
+# made up
+partition = compute
+account = lab
+nodes = 16
+sockets = 2
+numa = 8
+cores = 64
+cpus = 2
+memory = 512G
+time = 24:00:00
+sbatch = --constraint=ib
+END_OF_SITE
+said() { grep -qF -- "$1" said || fail "no '$1' in: $(cat said)"; }
+submit() { # STATUS ARGUMENTS...
+    local want=$1 got=0
+    shift
+    rm -f fake/submitted
+    "$slurm/submit" "$@" >said 2>&1 || got=$?
+    [ $got = "$want" ] || fail "submit $* ends with $got, not $want: $(cat said)"
+}
+submit 0 job.ini --cluster site.conf --dry-run -- --stall-timeout 10m
+[ ! -e fake/submitted ] || fail "a dry run submits"
+sed "s|$slurm|SLURM|" said >plan
+diff - plan <<'END_OF_PLAN' || fail "the plan is another one, see above"
+job.ini: everything goes to job; sized by 0.173 MB of log: about 20000 events, a tenth as many users, a hundredth as many items
+cluster: compute, 16 nodes of 64 cores, 8 NUMA domains, 512.0 GiB
+step        nodes  ranks x threads  memory/node     estimate      limit  why
+prepare         1            1 x 1      261 MiB         10 s    0:15:00  not run yet
+train           1            1 x 8      261 MiB         10 s    0:15:00  after prepare
+evaluate        1            1 x 8      261 MiB         10 s    0:15:00  after train
+tables          1            1 x 1      260 MiB         10 s    0:15:00  after train
+sbatch --parsable --job-name=job-prepare --nodes=1 --ntasks-per-node=1 --cpus-per-task=2 --time=0:15:00 --signal=B:USR1@60 --oversubscribe --mem=512M --partition=compute --account=lab --constraint=ib SLURM/thaw-run.sbatch job.ini --steps prepare --stall-timeout 10m
+sbatch --parsable --job-name=job-train --nodes=1 --ntasks-per-node=1 --cpus-per-task=16 --time=0:15:00 --signal=B:USR1@60 --oversubscribe --mem=512M --partition=compute --account=lab --constraint=ib '--dependency=afterok:<prepare>' --kill-on-invalid-dep=yes SLURM/thaw-run.sbatch job.ini --steps train --stall-timeout 10m
+sbatch --parsable --job-name=job-evaluate --nodes=1 --ntasks-per-node=1 --cpus-per-task=16 --time=0:15:00 --signal=B:USR1@60 --oversubscribe --mem=512M --partition=compute --account=lab --constraint=ib '--dependency=afterok:<train>' --kill-on-invalid-dep=yes SLURM/thaw-run.sbatch job.ini --steps evaluate --stall-timeout 10m
+sbatch --parsable --job-name=job-tables --nodes=1 --ntasks-per-node=1 --cpus-per-task=2 --time=0:15:00 --signal=B:USR1@60 --oversubscribe --mem=512M --partition=compute --account=lab --constraint=ib '--dependency=afterok:<evaluate>' --kill-on-invalid-dep=yes SLURM/thaw-run.sbatch job.ini --steps tables --stall-timeout 10m
+END_OF_PLAN
+submit 0 job.ini --cluster site.conf --steps prepare train --set train.factors=16
+[ "$(wc -l <fake/submitted)" = 2 ] || fail "submitted: $(cat fake/submitted)"
+grep -q -- "--job-name=job-prepare .*thaw-run.sbatch job.ini --steps prepare --set train.factors=16$" fake/submitted || fail "submitted: $(cat fake/submitted)"
+grep -q -- "--job-name=job-train .*--dependency=afterok:101 --kill-on-invalid-dep=yes .*--steps train" fake/submitted || fail "submitted: $(cat fake/submitted)"
+said 'train: job 102'
+FAKE_REFUSES=1 submit 1 job.ini --cluster site.conf
+said 'sbatch refuses prepare'
+
+# Once there is a dataset it tells the sizes; steps that are up to date are not submitted.
+thaw run job.ini --quiet >/dev/null
+submit 0 job.ini --cluster site.conf -n
+said 'nothing to do'
+submit 0 job.ini --cluster site.conf -n --set train.factors=16
+said 'sized by the dataset job/data'
+! grep -q -- '--steps prepare' said || fail "a step that is up to date is submitted: $(cat said)"
+submit 0 job.ini --cluster site.conf -n --set train.factors=16 --steps train --nodes 4 --time 2:00:00
+said 'sbatch --parsable --job-name=job-train --nodes=4 --ntasks-per-node=2 --cpus-per-task=16 --time=2:00:00'
+
+# Without a description sinfo is asked.
+submit 0 job.ini -n --set train.factors=16
+said 'cluster: main, 3 nodes of 32 cores, 2 NUMA domains, 250.0 GiB'
+submit 0 job.ini -n --set train.factors=16 --partition debug
+said '--partition=debug'
+said '0:15:00'
+submit 66 job.ini -n --set train.factors=16 --partition old
+said 'no partition old is up'
+
+# Large ones: more nodes, limits, what does not fit.
+cat >big.ini <<'END_OF_JOB'
+[synth]
+users = 1000000000
+items = 10000000
+interactions = 100000000000
+[prepare]
+parts = 1024
+[train]
+factors = 128
+[tables]
+END_OF_JOB
+sed 's/^time.*/time = 30:00/' site.conf >short.conf
+submit 0 big.ini --cluster short.conf -n --target 30
+said 'train is expected to take 14 min, at most 41 min, of the limit of 30:00: it saves its state, requeues itself and goes on'
+grep -qE '^train +9 +72 x 8 +all +14 min +0:30:00  after prepare' said || fail "the plan is: $(cat said)"
+submit 71 big.ini --cluster site.conf -n --nodes 4
+said 'error: train needs about'
+
+# Errors.
+printf '[train]\nfactor = 3\n' >bad.ini
+submit 64 bad.ini --cluster site.conf -n
+said 'bad.ini:2: [train] factor: unknown option --factor'
+submit 64 job.ini --cluster site.conf -n --steps trian
+said 'trian'
+submit 64 job.ini --cluster site.conf --nodes many
+said '--nodes many'
+submit 64 job.ini --colour red
+said 'unknown option --colour'
+submit 64 job.ini --cluster site.conf --nodes 99 -n --set train.factors=16
+said 'a job may have 16'
+submit 66 nowhere.ini
+submit 66 job.ini --cluster nowhere.conf -n --set train.factors=16
+echo 'colour = red' >bad.conf
+submit 64 job.ini --cluster bad.conf -n --set train.factors=16
+said 'bad.conf:1: unknown key colour'
+submit 0 --help
+said '--dry-run, -n'
+
+# ---- The recipes ----
+python3 - "$slurm/spack/packages/thaw/package.py" <<'END_OF_PYTHON' || fail "the Spack package does not load"
+import contextlib, sys, types
+said = []
+stub = types.ModuleType("spack.package")
+for name in ("version", "variant", "depends_on", "license", "generator"):
+    setattr(stub, name, lambda *a, _n=name, **k: said.append((_n, a[0])))
+stub.when = lambda spec: contextlib.nullcontext()
+stub.CMakePackage = type("CMakePackage", (), {"define": lambda s, k, v: (k, v), "define_from_variant": lambda s, k, v: (k, v)})
+sys.modules["spack"] = types.ModuleType("spack")
+sys.modules["spack.package"] = stub
+space = {}
+exec(compile(open(sys.argv[1]).read(), "package.py", "exec"), space)
+package = space["Thaw"]()
+package.run_tests = False
+assert dict(package.cmake_args()).keys() == {"THAW_MPI", "THAW_TESTS"}
+assert {"openmpi@4.1:", "netlib-scalapack", "protobuf-c"} <= {a for n, a in said if n == "depends_on"}
+END_OF_PYTHON
+for recipe in "$slurm"/apptainer/*.def; do # the build's and the image's own commands are shell
+    awk '/^%/ { on = $1 == "%post" || $1 == "%runscript" || $1 == "%test"; next } /^(Bootstrap|From|Stage):/ { on = 0 } on' "$recipe" | bash -n ||
+        fail "$recipe: not shell"
+done
+if [ -r /usr/share/lmod/lmod/init/bash ]; then # the real one, where there is one
+    mkdir -p tree/share/thaw/modulefiles/thaw tree/bin tree/lib/pkgconfig
+    cp "$slurm/thaw.lua" tree/share/thaw/modulefiles/thaw/0.1.0.lua
+    (
+        set +eu
+        . /usr/share/lmod/lmod/init/bash
+        module use "$tmp/tree/share/thaw/modulefiles"
+        module load thaw
+        [ "$THAW_HOME" = "$tmp/tree" ] && [[ :$PATH: == *:$tmp/tree/bin:* ]]
+    ) || fail "the module file does not load"
+else
+    echo "the module file is not tried: no Lmod here"
+fi
+echo "batch scripts, submit and recipes are as they should be"
