@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# A rank that stands still ends the job: one line names it and its phase, the status is 69, and no process is left, whether
+# the launcher ends the others or not. A job that was suspended as a whole is not one that stands still.
+# labels: stall
+. "$THAW_SOURCE/tests/fault/common"
+
+limit_s=10 # far more than a rank of a small job ever waits, even on a busy machine
+make_inputs
+
+# Start training on 3 ranks as `start` does, but ABORT says whether mpirun ends all ranks when one ends with an error. Where
+# it does not, it does not tell their status either: each is kept in a file.
+begin() { # ABORT OPTION...
+    local abort=$1 words
+    read -rd '' -a words <<<"${job[train]}" || :
+    shift
+    run=$(mktemp -d "$tmp/run.XXXXXX")
+    # shellcheck disable=SC2016 # the inner shell's
+    THAW_CASE=$run OMPI_MCA_orte_abort_on_non_zero_status=$abort timeout -k 5 "$limit" mpirun -n 3 --bind-to none bash -c \
+        'put() { echo "$2" >"$THAW_CASE/.$1.$OMPI_COMM_WORLD_RANK" && mv "$THAW_CASE/.$1.$OMPI_COMM_WORLD_RANK" "$THAW_CASE/$1.$OMPI_COMM_WORLD_RANK"; }
+         echo $PPID >"$THAW_CASE/mpirun"
+         [ "$1" = 0 ] || { put rank $$; shift; exec "$@"; }
+         shift; "$@" & put rank $!; got=0; wait $! || got=$?; put status $got; exit $got' - "$abort" \
+        "${words[@]}" --stall-timeout $limit_s "$@" >"$run/out" 2>"$run/err" </dev/null &
+    launched=$!
+}
+
+# Stopped, a rank is silent. mpirun has to end it: a stopped process does not do that itself.
+stopped() { # RANK
+    THAW_FAULT=$1:solve:2:stop begin 1
+    ended
+    refused 69 "rank $1 of 3 \([^)]+\): nothing has been heard of it for [0-9]+ s, .*in phase solve"
+    outcome="named; exit 69"
+}
+
+# Far behind, it says where it is. Here nobody ends the others: each hears it from rank 0.
+behind() { # RANK
+    THAW_FAULT=$1:solve:2:slow begin 0
+    ended
+    refused 69 "rank $1 of 3 \([^)]+\): has kept the others waiting for [0-9]+ s in phase solve"
+    outcome="named; exit 69"
+}
+
+# All ranks are stopped for longer than the limit, and go on.
+suspended() {
+    local pids="" rank
+    begin 0 --iterations 100000 --checkpoint-every 0 --log log
+    for rank in 0 1 2; do pids+=" $(pid_of $rank)"; done
+    until grep -qs '"event":"iteration"' log; do
+        gone "$launched" && fail "ended early: $(tail -3 "$run/err")"
+        pause
+    done
+    # shellcheck disable=SC2086
+    kill -STOP $pids
+    sleep $((limit_s + 5))
+    # shellcheck disable=SC2086
+    kill -CONT $pids
+    sleep 3
+    # shellcheck disable=SC2086
+    kill -TERM $pids
+    ended
+    refused 75 "stopped on request"
+    outcome="goes on"
+}
+
+for rank in 0 1 2; do matrix "standstill" "train: rank $rank stopped in solve" stopped $rank; done
+for rank in 0 1; do matrix "standstill" "train: rank $rank far behind in solve" behind $rank; done
+matrix "standstill" "train: all ranks suspended for longer than --stall-timeout" suspended
+finish
