@@ -1,0 +1,152 @@
+# common.sh: what the tests of this folder source: a cluster of their own with Thaw installed on it, and ways to wait.
+#
+#   begin [OPTIONS]        brings the cluster up ('cluster up' OPTIONS), or ends the test with 77
+#   cluster VERB ...       tests/cluster/cluster on it; ada COMMAND...: a command of hers on the head node
+#   scripts                Thaw's folder slurm/ there
+#   home                   ada's home, on the file system all nodes share; tmp: this test's own folder, home beneath it
+#
+# However the test ends, its cluster ends and its folder goes.
+set -euo pipefail
+tmp=$(mktemp -d)
+home=$tmp/c/home/ada
+scripts=$tmp/c/opt/thaw/share/thaw/slurm
+trap 'end_test $?' EXIT
+trap 'exit 130' INT TERM
+
+cluster() { bash "$THAW_SOURCE/tests/cluster/cluster" "$1" "$tmp/c" "${@:2}"; }
+ada() { cluster run "$@"; }
+say() { printf '%(%T)T %s\n' -1 "$*"; }
+fail() {
+    say "failed: $*"
+    exit 1
+}
+
+begin() {
+    chmod 755 "$tmp"
+    cluster up --with $$ "$@" || exit $?
+    cmake --install "$THAW_BUILD" --prefix "$tmp/c/opt/thaw" >"$tmp/install.log" 2>&1 || fail "$(cat "$tmp/install.log")"
+    cp -rT "$THAW_SOURCE/slurm" "$scripts" # as they are in the source, whether they are installed or not
+    say "the cluster is up"
+}
+
+# What a test that failed leaves behind is what it prints.
+end_test() { # STATUS
+    local file
+    if [ "$1" != 0 ] && [ "$1" != 77 ] && [ -e "$tmp/c/run/keep" ]; then
+        ada squeue -a || :
+        cluster root sinfo -N -l || :
+        for file in "$home"/*.out "$home"/*/*.out "$tmp"/c/log/*; do
+            [ ! -s "$file" ] || { echo "==> $file <==" && tail -n 60 "$file"; }
+        done
+    fi
+    cluster down || :
+    rm -rf "$tmp"
+}
+
+# until_true SECONDS WHAT COMMAND...: waits for the command to succeed; the test fails, naming WHAT, when it has not by then.
+until_true() {
+    local end=$((SECONDS + $1)) what=$2
+    shift 2
+    until "$@"; do
+        ((SECONDS < end)) || fail "waited in vain: $what"
+        sleep 0.2
+    done
+}
+
+# ---- Jobs ----
+
+# A job file for ada and the same for this machine: small rows, many iterations, so that what happens to it happens in the middle.
+write_job() { # ITERATIONS
+    cat >"$tmp/job.ini" <<END
+[synth]
+users = 6000
+items = 800
+interactions = 150000
+[prepare]
+parts = 12
+event-weights = view=1,cart=3,buy=5
+[train]
+factors = 32
+iterations = $1
+checkpoint-every = 10
+[tables]
+END
+    ada tee job.ini <"$tmp/job.ini" >/dev/null
+}
+# The run that nothing happens to: on this machine, in one rank, without Slurm. same_as_reference waits for it.
+start_reference() {
+    mkdir "$tmp/reference"
+    cp "$tmp/job.ini" "$tmp/reference/"
+    (cd "$tmp/reference" && exec nice -n 10 thaw run job.ini --quiet) >"$tmp/reference/out" 2>&1 &
+    reference=$!
+}
+same_as_reference() { # FOLDER: of the job, all that it has made
+    local made
+    [ -z "$reference" ] || wait "$reference" || fail "the reference ended with $?: $(tail -n 5 "$tmp/reference/out")"
+    reference=
+    for made in data model/current tables/current; do
+        same_bytes "$tmp/reference/job/$made" "$1/$made"
+    done
+}
+submit_job() { # OPTIONS of sbatch and, after --, of thaw run: prints the job's number
+    local options=()
+    while [ $# -gt 0 ] && [ "$1" != -- ]; do options+=("$1") && shift; done
+    ada env THAW_THREADS=1 sbatch --parsable "${options[@]}" "$scripts/thaw-run.sbatch" job.ini "${@:2}"
+}
+
+field() { # JOB NAME: from 'scontrol show job'
+    ada scontrol show job -o "$1" | tr ' ' '\n' | sed -n "s/^$2=//p" | head -n 1
+}
+ended() { # JOB
+    [[ $(field "$1" JobState) =~ ^(BOOT_FAIL|CANCELLED|COMPLETED|DEADLINE|FAILED|NODE_FAIL|OUT_OF_MEMORY|TIMEOUT)$ ]]
+}
+in_state() { # JOB STATE|STATE...: 1 when it is in another; the test fails when it has ended in another
+    [[ "|$2|" != *"|$(field "$1" JobState)|"* ]] || return 0
+    ! ended "$1" || [[ "|$2|" == *"|$(field "$1" JobState)|"* ]] || fail "job $1 is $(field "$1" JobState), not $2"
+    return 1
+}
+wait_job() { # SECONDS JOB STATE|STATE...
+    until_true "$1" "job $2 in state $3" in_state "$2" "$3"
+    say "job $2: $(field "$2" JobState), exit $(field "$2" ExitCode), nodes $(field "$2" NodeList), restarts $(field "$2" Restarts)"
+}
+restarted() { # JOB TIMES: it runs, for the TIMES-th time after the first
+    ! ended "$1" || fail "job $1 is $(field "$1" JobState), exit $(field "$1" ExitCode)"
+    [ "$(field "$1" Restarts)" = "$2" ] && in_state "$1" RUNNING
+}
+
+# ranks: the process numbers of all ranks, as root on the head node sees them. signal_ranks: each gets SIGNAL. A job that is
+# stopped (STOP) cannot end before what the test has in mind for it.
+ranks() {
+    # shellcheck disable=SC2016 # the inner shell's
+    cluster root bash -c 'for p in /proc/[0-9]*; do [ "$(cat "$p/comm" 2>/dev/null)" != thaw ] || echo "${p#/proc/}"; done'
+}
+signal_ranks() { # SIGNAL
+    local pids
+    pids=$(ranks)
+    [ -n "$pids" ] || fail "no rank is running"
+    # shellcheck disable=SC2086 # one number each
+    cluster root kill "-$1" $pids
+}
+
+# ---- Files ----
+
+# The bytes of a table's or model's version; its manifest names the run that wrote it.
+same_bytes() { # FOLDER FOLDER
+    local file n=0
+    for file in "$1"/*; do
+        [ -f "$file" ] && [[ $file != *.pb ]] || continue
+        cmp "$file" "$2/${file##*/}" || fail "$1 and $2 are not the same"
+        n=$((n + 1))
+    done
+    ((n > 0)) || fail "nothing in $1 to compare"
+    [ "$(cd "$1" && ls)" = "$(cd "$2" && ls)" ] || fail "$1 and $2 do not hold the same files"
+    say "$n files are the same bytes"
+}
+# The newest checkpoint's number in model folder $1; 0 when there is none.
+iteration() {
+    local newest
+    newest=$(cd "$1" 2>/dev/null && ls -d iteration-[0-9]*[0-9] 2>/dev/null | tail -n 1)
+    newest=${newest#iteration-}
+    echo $((10#${newest:-0}))
+}
+reached() { [ "$(iteration "$1")" -ge "$2" ]; } # MODEL ITERATION

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Started as singletons, by a launcher that does not suit the MPI, Thaw stops and says which line would have been right.
+# labels: once
+. "$THAW_SOURCE/tests/cluster/common.sh"
+begin
+status=0
+ada srun --mpi=none -N 3 -n 3 thaw train --data nowhere --out model >"$tmp/out" 2>&1 || status=$?
+[ $status = 64 ] || fail "ends with $status: $(cat "$tmp/out")"
+[ "$(grep -c "error: .*'srun --mpi=pmix -n 3 thaw ...' or 'mpirun -n 3 thaw ...'" "$tmp/out")" = 3 ] ||
+    fail "the right launch line is not given: $(cat "$tmp/out")"
+[ ! -e "$home/model" ] || fail "a folder was made"
+status=0
+ada srun --mpi=pmix -N 3 -n 3 thaw train --data nowhere --out model >"$tmp/out" 2>&1 || status=$?
+[ $status = 66 ] || fail "by the right line it ends with $status: $(cat "$tmp/out")"
