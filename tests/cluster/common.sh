@@ -3,17 +3,19 @@
 #   begin [OPTIONS]        brings the cluster up ('cluster up' OPTIONS), or ends the test with 77
 #   cluster VERB ...       tests/cluster/cluster on it; ada COMMAND...: a command of hers on the head node
 #   scripts                Thaw's folder slurm/ there
-#   home                   ada's home, on the file system all nodes share; tmp: this test's own folder, home beneath it
+#   home                   ada's home, on the file system all nodes share
+#   tmp                    this test's own folder and the cluster's
 #
 # However the test ends, its cluster ends and its folder goes.
 set -euo pipefail
 tmp=$(mktemp -d)
-home=$tmp/c/home/ada
-scripts=$tmp/c/opt/thaw/share/thaw/slurm
+home=$tmp/home/ada
+scripts=$tmp/opt/thaw/share/thaw/slurm
+reference=
 trap 'end_test $?' EXIT
 trap 'exit 130' INT TERM
 
-cluster() { bash "$THAW_SOURCE/tests/cluster/cluster" "$1" "$tmp/c" "${@:2}"; }
+cluster() { bash "$THAW_SOURCE/tests/cluster/cluster" "$1" "$tmp" "${@:2}"; }
 ada() { cluster run "$@"; }
 say() { printf '%(%T)T %s\n' -1 "$*"; }
 fail() {
@@ -22,9 +24,8 @@ fail() {
 }
 
 begin() {
-    chmod 755 "$tmp"
     cluster up --with $$ "$@" || exit $?
-    cmake --install "$THAW_BUILD" --prefix "$tmp/c/opt/thaw" >"$tmp/install.log" 2>&1 || fail "$(cat "$tmp/install.log")"
+    cmake --install "$THAW_BUILD" --prefix "$tmp/opt/thaw" >"$tmp/install.log" 2>&1 || fail "$(cat "$tmp/install.log")"
     cp -rT "$THAW_SOURCE/slurm" "$scripts" # as they are in the source, whether they are installed or not
     say "the cluster is up"
 }
@@ -32,13 +33,14 @@ begin() {
 # What a test that failed leaves behind is what it prints.
 end_test() { # STATUS
     local file
-    if [ "$1" != 0 ] && [ "$1" != 77 ] && [ -e "$tmp/c/run/keep" ]; then
+    if [ "$1" != 0 ] && [ "$1" != 77 ] && [ -e "$tmp/run/keep" ]; then
         ada squeue -a || :
         cluster root sinfo -N -l || :
-        for file in "$home"/*.out "$home"/*/*.out "$tmp"/c/log/*; do
+        for file in "$home"/*.out "$home"/*/*.out "$tmp"/log/*; do
             [ ! -s "$file" ] || { echo "==> $file <==" && tail -n 60 "$file"; }
         done
     fi
+    [ -z "$reference" ] || { kill "$reference" && wait "$reference"; } 2>/dev/null || :
     cluster down || :
     rm -rf "$tmp"
 }
@@ -77,7 +79,7 @@ END
 start_reference() {
     mkdir "$tmp/reference"
     cp "$tmp/job.ini" "$tmp/reference/"
-    (cd "$tmp/reference" && exec nice -n 10 thaw run job.ini --quiet) >"$tmp/reference/out" 2>&1 &
+    (cd "$tmp/reference" && exec setpriv --pdeathsig KILL nice -n 10 thaw run job.ini --quiet) >"$tmp/reference/out" 2>&1 &
     reference=$!
 }
 same_as_reference() { # FOLDER: of the job, all that it has made
