@@ -93,13 +93,20 @@ function(thaw_find_dependencies)
   endif()
 endfunction()
 
-# Configured again after every commit, so that --version tells the truth.
+# Configured again after every commit, so that --version tells the truth: HEAD's log grows with each. git knows where it
+# lies; in a worktree that is not below .git, which is a file there. Without git, or without its folder, there is no hash.
 function(thaw_write_version)
-  if(EXISTS ${CMAKE_SOURCE_DIR}/.git/logs/HEAD)
-    set_property(DIRECTORY ${CMAKE_SOURCE_DIR} APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/.git/logs/HEAD)
+  set(THAW_GIT "")
+  if(EXISTS ${CMAKE_SOURCE_DIR}/.git)
+    execute_process(COMMAND git -C ${CMAKE_SOURCE_DIR} rev-parse --git-path logs/HEAD OUTPUT_VARIABLE log
+                    OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+    execute_process(COMMAND git -C ${CMAKE_SOURCE_DIR} rev-parse --short=12 HEAD OUTPUT_VARIABLE THAW_GIT
+                    OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+    get_filename_component(log "${log}" ABSOLUTE BASE_DIR ${CMAKE_SOURCE_DIR})
+    if(EXISTS ${log} AND NOT IS_DIRECTORY ${log})
+      set_property(DIRECTORY ${CMAKE_SOURCE_DIR} APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${log})
+    endif()
   endif()
-  execute_process(COMMAND git -C ${CMAKE_SOURCE_DIR} rev-parse --short=12 HEAD OUTPUT_VARIABLE THAW_GIT
-                  OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
   configure_file(${CMAKE_SOURCE_DIR}/src/base/version.h.in ${CMAKE_BINARY_DIR}/generated/base/version.h @ONLY)
 endfunction()
 

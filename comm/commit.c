@@ -59,28 +59,24 @@ static int check_writable(const char *dir, struct thaw_err *err) {
     return thaw_fail_errno(err, THAW_EIO, "%s: cannot write to this folder", dir);
 }
 
-static int begin(const char *dir, bool force, bool *made, struct thaw_err *err) {
-    char manifest[THAW_PATH_MAX], work[THAW_PATH_MAX];
-    int code = thaw_path_join(manifest, dir, "manifest.pb", err);
-    if (!code) code = thaw_path_join(work, dir, WORK, err);
-    if (code) return code;
-    *made = !thaw_path_exists(dir);
-    if (!thaw_path_exists(manifest)) {
-        code = thaw_dir_make(dir, err);
-        if (!code) code = check_writable(dir, err);
-        if (!code && !*made) code = clear_files(dir, true, err);
-        return code || *made ? code : thaw_dir_remove(work, err);
-    }
-    if (force) { // the old dataset stays until the new one is whole
-        code = check_writable(dir, err);
-        return code ? code : thaw_dir_remove(work, err);
-    }
-    return thaw_fail(err, THAW_EUSAGE,
-                     "%s holds a dataset already: give another --out, or --force to replace it", dir);
+bool thaw_prep_out_whole(const char *dir) {
+    char manifest[THAW_PATH_MAX];
+    return thaw_path_join(manifest, dir, "manifest.pb", NULL) == THAW_OK && thaw_path_exists(manifest);
 }
 
-int thaw_prep_out_begin(struct thaw_comm *c, const char *dir, bool force, bool *made, struct thaw_err *err) {
-    int code = thaw_comm_rank(c) == 0 ? begin(dir, force, made, err) : THAW_OK;
+static int begin(const char *dir, bool *made, struct thaw_err *err) {
+    char work[THAW_PATH_MAX];
+    int code = thaw_path_join(work, dir, WORK, err);
+    if (code) return code;
+    *made = !thaw_path_exists(dir);
+    code = thaw_dir_make(dir, err);
+    if (!code) code = check_writable(dir, err);
+    if (!code && !*made && !thaw_prep_out_whole(dir)) code = clear_files(dir, true, err);
+    return code || *made ? code : thaw_dir_remove(work, err);
+}
+
+int thaw_prep_out_begin(struct thaw_comm *c, const char *dir, bool *made, struct thaw_err *err) {
+    int code = thaw_comm_rank(c) == 0 ? begin(dir, made, err) : THAW_OK;
     return thaw_comm_agree(c, code, err);
 }
 

@@ -4,9 +4,11 @@
 
 #include "comm/stages.h"
 
-// Collective. Make the folder; take away what an unfinished run left there. THAW_EUSAGE when it holds a
-// dataset and force is false. *made: the folder is new.
-int thaw_prep_out_begin(struct thaw_comm *c, const char *dir, bool force, bool *made, struct thaw_err *err);
+// Local: does the folder hold a dataset?
+bool thaw_prep_out_whole(const char *dir);
+// Collective. Make the folder; take away what an unfinished run left there. A dataset that it holds stays
+// until another one is whole. *made: the folder is new. THAW_EIO.
+int thaw_prep_out_begin(struct thaw_comm *c, const char *dir, bool *made, struct thaw_err *err);
 // Collective. Make p->unfinished, where the dataset is written. THAW_EIO.
 int thaw_prep_work_begin(struct thaw_prep *p, struct thaw_err *err);
 // Local, of use on rank 0: take p->unfinished away, with what is in it; fine when there is none.

@@ -110,6 +110,10 @@ done:
     return code;
 }
 
+void thaw_half_make_stoppable(struct thaw_half *h) {
+    h->stoppable = true;
+}
+
 const struct thaw_half_facts *thaw_half_facts(const struct thaw_half *h) {
     return &h->facts;
 }

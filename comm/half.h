@@ -57,6 +57,9 @@ int thaw_half_new(struct thaw_half **h, struct thaw_comm *c, const struct thaw_a
                   struct thaw_csr *m, const struct thaw_plan *other, const struct thaw_half_options *o,
                   struct thaw_err *err);
 void thaw_half_free(struct thaw_half **h);
+// Local, on all ranks. From now on a signal ends a sweep of this half between two groups of rows: thaw_sweep
+// then fails with THAW_ESTOPPED.
+void thaw_half_make_stoppable(struct thaw_half *h);
 
 // What was planned. Sums over all ranks unless it says otherwise.
 struct thaw_half_facts {

@@ -42,6 +42,7 @@ struct thaw_half {
     struct thaw_als_config config;
     const struct thaw_plan *other;
     size_t row_bytes;
+    bool stoppable;
     int64_t own_rows, rows; // rows - own_rows guests follow
     int64_t *ptr;           // rows + 1; rows solved elsewhere are empty
     uint32_t *place;        // window rows; THAW_ALS_AHEAD more

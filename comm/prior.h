@@ -9,7 +9,8 @@
 // Collective. rows[this rank's users x columns]: every user's factors solved exactly against the item factors
 // of the model (training users from their training interactions; held-out users from all of theirs). The
 // model's own rows are older than its items by half a sweep. plan: of users and items; item_rows: this rank's
-// items x columns. THAW_EMEM, THAW_EDATA, THAW_ENOINPUT, THAW_EDIVERGED.
+// items x columns. A signal ends it within a group of rows: THAW_ESTOPPED. THAW_EMEM, THAW_EDATA,
+// THAW_ENOINPUT, THAW_EDIVERGED.
 int thaw_users_solve(struct thaw_comm *c, const struct thaw_dataset *d, const Thaw__Als *als,
                      const struct thaw_plan plan[2], const float *item_rows, float *rows,
                      int64_t exchange_bytes, struct thaw_err *err);

@@ -56,6 +56,7 @@ int thaw_users_solve(struct thaw_comm *c, const struct thaw_dataset *d, const Th
     const double mean_degree = (double)h.training_nnz / users;
     code = thaw_comm_agree(c, take_rows(&m, &h, err), err);
     if (!code) code = thaw_half_new(&half, c, &config, &m, &plan[THAW_ITEMS], &options, err);
+    if (!code) thaw_half_make_stoppable(half);
     if (!code) code = thaw_window_new(&window, c, thaw_half_facts(half)->window_bytes, err);
     if (!code) code = make_sweep(&s, c, &config, &plan[THAW_ITEMS], item_rows, mean_degree, err);
     memset(rows, 0, (size_t)nusers * (size_t)thaw_als_columns(&config) * sizeof *rows);

@@ -158,6 +158,14 @@ done:
     return code;
 }
 
+int thaw_run_info_recipe(Thaw__Run *run, const char *name, const char *value, struct thaw_err *err) {
+    struct options o = {.list = run->recipe, .n = run->n_recipe};
+    add_option(&o, name, strlen(name), value);
+    run->recipe = o.list;
+    run->n_recipe = o.n;
+    return o.failed ? thaw_fail(err, THAW_EMEM, "cannot allocate the run's record") : THAW_OK;
+}
+
 int thaw_run_info_input(Thaw__Run *run, const char *path, int64_t nbytes, uint64_t digest,
                         struct thaw_err *err) {
     Thaw__Input **grown = realloc(run->inputs, (run->n_inputs + 1) * sizeof *grown),

@@ -181,11 +181,13 @@ static void solve_group(struct thaw_sweeping *w, struct thaw_sweeper *own, int64
     }
 }
 
+// A signal: no further group of rows is begun.
 static void solve_chunk(struct thaw_sweeping *w, int64_t chunk) {
     const struct thaw_half *h = w->h;
     const int64_t begin = h->chunk_row[chunk], end = h->chunk_row[chunk + 1];
 #pragma omp parallel for num_threads(w->nthreads) schedule(dynamic, 1)
     for (int64_t row = begin; row < end; row += THAW_SWEEP_GROUP) {
+        if (w->stopped || (h->stoppable && thaw_comm_stop_requested(w->c))) continue;
         if (omp_get_thread_num() == 0) thaw_exchange_poke(h->exchange);
         solve_group(w, &w->thread[omp_get_thread_num()], row,
                     row + THAW_SWEEP_GROUP < end ? row + THAW_SWEEP_GROUP : end);
@@ -204,6 +206,7 @@ static void run(struct thaw_sweeping *w, struct thaw_window *window) {
         start = thaw_time_s();
         if (q < w->h->nchunks) solve_chunk(w, q);
         w->stats->solve_s += thaw_time_s() - start;
+        if (w->h->stoppable) w->stopped = thaw_comm_stop_agreed(w->c);
     }
 }
 
@@ -259,6 +262,9 @@ int thaw_sweep(struct thaw_comm *c, const struct thaw_als_sweep *s, struct thaw_
     code = thaw_guests_end(&w, err);
     if (c->fault == THAW_FAULT_NAN && h->own_rows > 0) x[0] = NAN;
     if (!code) code = agree_on_rows(&w, side_name, err);
+    if (!code && w.stopped)
+        code = thaw_fail(err, THAW_ESTOPPED,
+                         "stopped on request while solving %s: the same command begins anew", side_name);
     stats->wait_s += thaw_time_s() - start;
 done:
     thaw_blas_alone_end(w.nthreads);

@@ -34,6 +34,7 @@ struct thaw_sweeping {
     float *lent_z, *guest_z;
     double *guest_loss;
     struct thaw_sweep_stats *stats;
+    bool stopped;       // of all ranks, as of the last round
     int64_t failed_row; // lowest global row that failed here; INT64_MAX when none has
     int failed;
     struct thaw_err failure;

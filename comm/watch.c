@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,6 +30,7 @@ enum {
     STAGGER_MOST_S = 10,
     END_AFTER_S = 2
 };
+static const double IDLE_SHARE = 0.01; // of a core: what stands still takes less
 
 // ---- Marks. MPI is one for a process, and so are they ----
 
@@ -51,6 +53,14 @@ void thaw_watch_phase(const char *name) {
 }
 
 // ---- The thread ----
+
+// Signs that a process works: any of these rises.
+struct work {
+    uint64_t calls;    // MPI's
+    const char *phase; // or changes
+    double cpu_s;      // of all threads but the watchdog
+    int64_t disk;      // blocks read and written, pages fetched
+};
 
 // Where rank 0's watchdog listens, and what proves that one belongs to this job.
 struct home {
@@ -76,7 +86,9 @@ struct thaw_watch {
     double judge_from_s;          // what was heard before is of the time when this process was stopped
     uint64_t seen;                // marks at the last look
     double since_s, waited_s;
-    int found; // address of rank 0 that answers; -1 while none does
+    struct work work;       // signs of it at the last look
+    double work_s, still_s; // when there was one, and for how long there has been none
+    int found;              // address of rank 0 that answers; -1 while none does
     double answered_s;
     double end_s; // when rank 0 said that the job stalled; 0: it has not
     // Rank 0:
@@ -95,11 +107,37 @@ static void advance_clock(struct thaw_watch *w) {
     if (step > most) w->judge_from_s = w->now_s + QUIET * w->interval_s;
 }
 
+static double cpu_s(clockid_t of) {
+    struct timespec t = {0};
+    clock_gettime(of, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static struct work work_now(void) {
+    struct rusage u = {0};
+    getrusage(RUSAGE_SELF, &u);
+    return (struct work){.calls = atomic_load_explicit(&calls, memory_order_relaxed),
+                         .phase = atomic_load_explicit(&phase, memory_order_relaxed),
+                         .cpu_s = cpu_s(CLOCK_PROCESS_CPUTIME_ID) - cpu_s(CLOCK_THREAD_CPUTIME_ID),
+                         .disk = (int64_t)u.ru_inblock + u.ru_oublock + u.ru_majflt};
+}
+
+// A call that waits keeps a core busy, too; that is no work.
+static void look_for_work(struct thaw_watch *w) {
+    const struct work now = work_now(), before = w->work;
+    const bool computes = now.cpu_s - before.cpu_s > IDLE_SHARE * w->interval_s && !(now.calls & 1);
+    if (now.calls != before.calls || now.phase != before.phase || now.disk != before.disk || computes)
+        w->work_s = w->now_s;
+    w->work = now;
+    w->still_s = w->now_s - w->work_s;
+}
+
 static void look(struct thaw_watch *w) {
     const uint64_t now = atomic_load_explicit(&calls, memory_order_relaxed);
     if (now != w->seen) w->since_s = w->now_s;
     w->seen = now;
     w->waited_s = now & 1 ? w->now_s - w->since_s : 0;
+    look_for_work(w);
 }
 
 static void fill_phase(char out[THAW_PHASE_NAME]) {
@@ -126,6 +164,7 @@ static void hear(struct thaw_watch *w, const struct thaw_beat *b, const struct t
     s->heard = true;
     s->gone |= b->kind == THAW_BEAT_GONE;
     s->waited_s = b->waited_s;
+    s->still_s = b->still_s;
     memcpy(s->phase, b->phase, sizeof s->phase);
     w->heard_s[b->rank] = w->now_s;
     w->from[b->rank] = *from;
@@ -154,6 +193,12 @@ static void explain(const struct thaw_watch *w, const struct thaw_verdict *v, ch
         snprintf(text, cap,
                  "has kept the others waiting for %.0f s in phase %s%s: look at what holds it up there, or "
                  "allow more with --stall-timeout",
+                 v->waited_s, s->phase, more);
+        return;
+    case THAW_STALL_STILL:
+        snprintf(text, cap,
+                 "has stood still for %.0f s in phase %s%s, and no rank waits for another: look whether the "
+                 "file system answers, then run the same command again, or allow more with --stall-timeout",
                  v->waited_s, s->phase, more);
         return;
     case THAW_STALL_UNHEARD:
@@ -202,6 +247,7 @@ static void look_at_all(struct thaw_watch *w) {
     struct thaw_watched *own = &w->state[0];
     for (int r = 1; r < w->size; r++) w->state[r].silent_s = w->now_s - w->heard_s[r];
     own->waited_s = w->waited_s;
+    own->still_s = w->still_s;
     fill_phase(own->phase);
     if (w->now_s < w->judge_from_s) return;
     const struct thaw_verdict v = thaw_watch_judge(w->state, w->size, &w->limits);
@@ -218,7 +264,8 @@ static void look_at_all(struct thaw_watch *w) {
 
 static void tell(struct thaw_watch *w, enum thaw_beat_kind kind) {
     const struct home *h = &w->home;
-    struct thaw_beat b = {.kind = (int32_t)kind, .rank = w->rank, .waited_s = (float)w->waited_s};
+    struct thaw_beat b = {
+        .kind = (int32_t)kind, .rank = w->rank, .waited_s = (float)w->waited_s, .still_s = (float)w->still_s};
     fill_phase(b.phase);
     if (w->found >= 0 && w->now_s - w->answered_s > FRESH * w->interval_s) w->found = -1;
     for (int i = 0; i < h->naddresses; i++) {

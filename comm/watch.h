@@ -2,9 +2,10 @@
 //
 // Every rank marks itself while an MPI call waits (watch_mpi.c) and when it enters a phase. A thread of its
 // own, which calls no MPI, looks at the marks once a second and tells rank 0's thread by UDP; rank 0's
-// answers, so that both know of the other. When a rank has waited in one call longer than the time limit,
-// rank 0 judges who is to blame, prints one line, tells the others to end, and ends; the launcher ends whom
-// that does not reach. A rank that waits too long and gets no answer does the same by itself.
+// answers, so that both know of the other. When a rank has waited in one call longer than the time limit, or
+// all ranks have stood still for so long, rank 0 judges who is to blame, prints one line, tells the others to
+// end, and ends; the launcher ends whom that does not reach. A rank that waits too long and gets no answer
+// does the same by itself.
 //
 // Time is counted in steps of at most two seconds: what a job spends stopped (a suspended Slurm job) is not
 // time somebody waited.
@@ -36,10 +37,11 @@ void thaw_wait_end(uint64_t before);
 
 // What rank 0 knows of a rank.
 struct thaw_watched {
-    bool heard;                  // ever
-    bool gone;                   // it said that it is done
-    double silent_s;             // since it was last heard of
-    double waited_s;             // in its current MPI call, as last heard; 0: in none
+    bool heard;      // ever
+    bool gone;       // it said that it is done
+    double silent_s; // since it was last heard of
+    double waited_s; // in its current MPI call, as last heard; 0: in none
+    double still_s;  // without a sign of work, as last heard: no MPI call, no time on a core, no I/O
     char phase[THAW_PHASE_NAME]; // as last heard
 };
 
@@ -48,7 +50,8 @@ enum thaw_stall {
     THAW_STALL_SILENT,  // a rank that was heard of has gone silent
     THAW_STALL_BUSY,    // a rank does not wait, or not for long
     THAW_STALL_UNHEARD, // all that are heard of wait; others never were
-    THAW_STALL_ALL      // every rank waits
+    THAW_STALL_ALL,     // every rank waits
+    THAW_STALL_STILL    // no rank waits for another, and none does anything
 };
 
 struct thaw_watch_limits {

@@ -11,6 +11,20 @@ static enum standing standing_of(const struct thaw_watched *s, const struct thaw
     return s->waited_s < l->timeout_s / 2 ? BUSY : WAITS;
 }
 
+// All ranks hang in something that is not MPI, a file system as a rule. *shortest: how long all of them have.
+static bool all_still(const struct thaw_watched *ranks, int n, const struct thaw_watch_limits *limits,
+                      int *first, double *shortest) {
+    *first = -1;
+    for (int r = n - 1; r >= 0; r--) {
+        const struct thaw_watched *s = &ranks[r];
+        if (s->gone) continue;
+        if (!s->heard || s->silent_s >= limits->fresh_s || s->still_s < limits->timeout_s) return false;
+        if (*first < 0 || s->still_s < *shortest) *shortest = s->still_s;
+        *first = r;
+    }
+    return *first >= 0;
+}
+
 struct thaw_verdict thaw_watch_judge(const struct thaw_watched *ranks, int n,
                                      const struct thaw_watch_limits *limits) {
     int first[BUSY + 1], count[BUSY + 1] = {0}, idle = 0;
@@ -22,7 +36,13 @@ struct thaw_verdict thaw_watch_judge(const struct thaw_watched *ranks, int n,
         if (is == BUSY) idle += s->waited_s == 0;
         if ((is == WAITS || is == BUSY) && s->waited_s > v.waited_s) v.waited_s = s->waited_s;
     }
-    if (v.waited_s < limits->timeout_s) return v;
+    if (v.waited_s < limits->timeout_s) {
+        if (all_still(ranks, n, limits, &v.rank, &v.waited_s)) {
+            v.stall = THAW_STALL_STILL;
+            v.more = n - count[GONE] - 1;
+        }
+        return v;
+    }
     // Soon it is known whether these are there; but a bad network must not put it off for ever.
     if (count[UNSURE] && v.waited_s < limits->timeout_s + 2 * limits->quiet_s) return v;
     static const enum standing blamed[] = {SILENT, BUSY, UNHEARD, WAITS};

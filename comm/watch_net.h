@@ -23,8 +23,8 @@ enum thaw_beat_kind {
 struct thaw_beat {
     uint64_t nonce[2]; // the job's: what others send is not taken
     int32_t kind, rank;
-    int32_t address; // that it was sent to, of the list of rank 0's; the answer repeats it
-    float waited_s;
+    int32_t address;         // that it was sent to, of the list of rank 0's; the answer repeats it
+    float waited_s, still_s; // as struct thaw_watched
     char phase[THAW_PHASE_NAME];
 };
 

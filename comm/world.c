@@ -43,13 +43,30 @@ static int launched_tasks(void) {
     return 1;
 }
 
-// One of several tasks of srun, which gave Open MPI no way to find the others: MPI_Init would end the process
-// with twenty lines of its own. (One built for Slurm's old PMI-1 would start: OMPI_MCA_pmix=s1 says so.)
+#ifdef OPEN_MPI
+// Was this Open MPI built with Slurm's own PMI-1 or PMI-2, which few are? MPI's tool interface knows its
+// parts before MPI_Init.
+static bool speaks_slurm_pmi(void) {
+    int provided, index;
+    if (MPI_T_init_thread(MPI_THREAD_SINGLE, &provided) != MPI_SUCCESS) return false;
+    const bool speaks = MPI_T_cvar_get_index("pmix_s1_priority", &index) == MPI_SUCCESS ||
+                        MPI_T_cvar_get_index("pmix_s2_priority", &index) == MPI_SUCCESS;
+    MPI_T_finalize();
+    return speaks;
+}
+#endif
+
+// One of several tasks of srun, which gave Open MPI no way to find the others, or one (--mpi=pmi2) that it
+// was not built for: MPI_Init would end the process with twenty lines of its own. (One built for Slurm's old
+// PMI-1 would start without PMI_RANK: OMPI_MCA_pmix=s1 says so. Flux sets PMI_RANK as well, and Open MPI has
+// a part for it.)
 static bool cannot_begin(int tasks) {
 #ifdef OPEN_MPI
-    static const char *const ways[] = {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "OMPI_MCA_pmix"};
+    static const char *const ways[] = {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "OMPI_MCA_pmix",
+                                       "FLUX_PMI_LIBRARY_PATH"};
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
         if (getenv(ways[i])) return false;
+    if (getenv("PMI_RANK") && (!getenv("SLURM_PROCID") || tasks < 2 || speaks_slurm_pmi())) return false;
     return tasks > 1;
 #else
     (void)tasks;

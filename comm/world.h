@@ -41,7 +41,7 @@ bool thaw_comm_stop_agreed(struct thaw_comm *c);
 //   "read" "shuffle" "merge" "write" (prepare)   "load" "exchange" "solve" "measure" (train)
 //   "count" "factor" (association, prior)   "step" (augment)   "rank" (evaluate)   "write" (synth, tables)
 //   "checkpoint" (files of a version)   "commit" (its manifest and rename)
-//   "publish" (the switch of `current`, of a folder's name)
+//   "publish" (the switch of `current`, of a folder's name)   "end" (a job is done; MPI is not)
 void thaw_comm_phase(struct thaw_comm *c, const char *name);
 
 // Collective. The one way a phase ends: every rank brings its code (and err); all leave with the code and err

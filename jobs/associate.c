@@ -5,9 +5,11 @@
 #include "base/mem.h"
 #include "comm/interactions.h"
 #include "comm/model.h"
+#include "comm/room.h"
 #include "comm/runinfo.h"
 #include "jobs/associating.h"
 #include "jobs/outdir.h"
+#include "jobs/recipe.h"
 #include "jobs/trained.h"
 #include "proto/pack.h"
 
@@ -111,7 +113,10 @@ static int open_inputs(struct job *j, struct thaw_err *err) {
     enum { ROW_WORK = 64 };
     const struct thaw_trained_wish wish = {.model = j->o->model, .data = j->o->data};
     const char *data;
-    int code = thaw_associate_numbers(j->o, &j->numbers, err);
+    int64_t memory = j->o->memory; // 0: what there is
+    int code = thaw_comm_fit_memory(j->c, "memory", 0, &memory, err);
+    if (code) return code;
+    code = thaw_associate_numbers(j->o, &j->numbers, err);
     if (!code) code = own_choice(j, err);
     if ((code = thaw_comm_agree(j->c, code, err))) return code;
     if (j->o->model)
@@ -122,8 +127,7 @@ static int open_inputs(struct job *j, struct thaw_err *err) {
     if ((code = thaw_comm_agree(j->c, code, err))) return code;
     code = thaw_comm_same(j->c, &j->dataset->digest, sizeof j->dataset->digest, "the dataset", err);
     if (code) return code;
-    return thaw_run_info_new(&j->run, j->c, &command, j->o, j->ctx->argc, j->ctx->argv, thaw_blas_core(),
-                             err);
+    return thaw_recipe_run_new(&j->run, j->ctx, &command, j->o, thaw_blas_core(), err);
 }
 
 // Collective.
@@ -228,6 +232,15 @@ static void clear(struct job *j) {
     free(j->own.holdout_ids);
 }
 
+// Collective. From the inputs to OUT.
+static int make(struct job *j, double started, struct thaw_err *err) {
+    int code = load(j, err);
+    if (!code) code = fit(j, err);
+    if (!code) code = finish(j, started, err);
+    if (!code && is_first(j)) report(j);
+    return code;
+}
+
 static int run(struct thaw_job_ctx *ctx, const void *options, const struct thaw_list *operands,
                struct thaw_err *err) {
     struct job j = {.ctx = ctx, .c = ctx->comm, .o = options};
@@ -235,11 +248,9 @@ static int run(struct thaw_job_ctx *ctx, const void *options, const struct thaw_
     (void)operands;
     int code = open_inputs(&j, err);
     if (!code)
-        code = thaw_outdir_begin(&j.out, ctx, "associate", j.o->out, "an association", j.o->force, err);
-    if (!code) code = load(&j, err);
-    if (!code) code = fit(&j, err);
-    if (!code) code = finish(&j, started, err);
-    if (!code && is_first(&j)) report(&j);
+        code =
+            thaw_outdir_begin(&j.out, ctx, "associate", j.o->out, "an association", j.o->force, j.run, err);
+    if (!code && !j.out.finished) code = make(&j, started, err);
     clear(&j);
     return code;
 }

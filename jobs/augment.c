@@ -8,6 +8,7 @@
 #include "comm/prior.h"
 #include "comm/runinfo.h"
 #include "jobs/attempts.h"
+#include "jobs/recipe.h"
 #include "jobs/trained.h"
 #include "proto/pack.h"
 
@@ -64,8 +65,7 @@ static int open_inputs(struct thaw_augment *a, struct thaw_err *err) {
     code = thaw_augment_describe(a, err);
     if (!code) code = make_plans(a, err);
     if ((code = thaw_comm_agree(a->c, code, err))) return code;
-    code = thaw_run_info_new(&a->run, a->c, &thaw_augment_command, a->o, a->ctx->argc, a->ctx->argv,
-                             thaw_blas_core(), err);
+    code = thaw_recipe_run_new(&a->run, a->ctx, &thaw_augment_command, a->o, thaw_blas_core(), err);
     if (!code) code = thaw_run_info_input(a->run, a->data, 0, a->dataset->digest, err);
     if (!code) code = thaw_run_info_input(a->run, a->model->dir, 0, a->model->digest, err);
     if (!code) fill_manifest(a);
@@ -315,10 +315,12 @@ static int run(struct thaw_job_ctx *ctx, const void *options, const struct thaw_
     (void)operands;
     a.saved_at = a.began;
     int code = open_inputs(&a, err);
-    if (!code) code = thaw_outdir_begin(&a.out, ctx, "augment", a.o->out, "a generator", a.o->force, err);
-    if (code == THAW_EUSAGE && a.out.lock && thaw_comm_rank(a.c) == 0)
+    if (!code)
+        code = thaw_outdir_begin(&a.out, ctx, "augment", a.o->out, "a generator", a.o->force, a.run, err);
+    if ((a.out.finished || (code == THAW_EUSAGE && a.out.lock)) && thaw_comm_rank(a.c) == 0)
         thaw_gan_forget_finished(a.checkpoints, a.o->out, &a.manifest);
-    if (!code) code = load(&a, err);
+    if (code || a.out.finished) goto done;
+    code = load(&a, err);
     if (!code) code = begin(&a, err);
     if (code) goto done;
     thaw_augment_print_start(&a);

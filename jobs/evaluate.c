@@ -1,9 +1,12 @@
 // thaw evaluate: how well models serve users that training never saw, beside baselines.
+#include "comm/room.h"
 #include "jobs/evaluation.h"
 
 #include <string.h>
 
 typedef struct thaw_evaluate_options opts;
+
+static const int64_t MEMORY = 256 << 20; // of a rank, unless --memory says
 
 static const struct thaw_opt options_table[] = {
     THAW_OPTION_REQUIRED(opts, TEXT, "data", data, "DIR", "The dataset the models were trained on."),
@@ -179,8 +182,10 @@ static int run(struct thaw_job_ctx *ctx, const void *options, const struct thaw_
     const opts *o = options;
     struct thaw_evaluation e = {.ctx = ctx, .c = ctx->comm, .o = o, .model_dir = o->model};
     const double start = thaw_time_s();
+    int64_t memory = o->memory;
     (void)operands;
     int code = check(o, err);
+    if (!code) code = thaw_comm_fit_memory(ctx->comm, "memory", MEMORY, &memory, err);
     if (code) return code;
     if (o->against)
         code = thaw_evaluate_against(&e, err);

@@ -254,6 +254,7 @@ static int run_job(struct launch *l, struct thaw_err *err) {
     struct thaw_job_ctx ctx = {
         .comm = l->comm, .log = l->log, .argc = l->argc - 2, .argv = l->argv + 2, .threads = threads};
     code = l->job->run(&ctx, l->options, &l->operands, err);
+    thaw_comm_phase(l->comm, "end");
     if (!code) code = flush_results(err);
     return thaw_comm_agree(l->comm, code, err);
 }

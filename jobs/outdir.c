@@ -1,6 +1,8 @@
 // outdir.c: see outdir.h.
 #include "jobs/outdir.h"
 
+#include "jobs/recipe.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
@@ -30,14 +32,21 @@ static bool is_whole(const char *path) {
     return thaw_path_join(manifest, path, "manifest.pb", NULL) == THAW_OK && thaw_path_exists(manifest);
 }
 
-static int may_write(const struct thaw_outdir *o, const char *what, bool force, struct thaw_err *err) {
+// Who asks for OUT, and what for.
+struct asking {
+    const char *job, *what;
+    bool force;
+    const Thaw__Run *run;
+};
+
+static int may_write(struct thaw_outdir *o, const struct asking *a, struct thaw_err *err) {
     if (!thaw_path_exists(o->path) || is_empty(o->path)) return thaw_dir_check(o->work, err);
     if (!is_whole(o->path))
         return thaw_fail(err, THAW_EUSAGE, "%s holds other files: give another --out", o->path);
-    if (!force)
-        return thaw_fail(err, THAW_EUSAGE,
-                         "%s holds %s already: give another --out, or --force to replace it", o->path, what);
-    return thaw_dir_check(o->work, err);
+    if (a->force) return thaw_dir_check(o->work, err);
+    const int code = thaw_recipe_check(a->run, a->job, o->path, a->what, err);
+    o->finished = code == THAW_OK;
+    return code;
 }
 
 static int rename_to(const char *from, const char *to, struct thaw_err *err) {
@@ -53,19 +62,20 @@ static int sync_parent(const char *path, struct thaw_err *err) {
     return code ? code : thaw_dir_sync(slash ? parent : ".", err);
 }
 
-static int begin(struct thaw_outdir *o, const char *what, bool force, struct thaw_err *err) {
+static int begin(struct thaw_outdir *o, const struct asking *a, struct thaw_err *err) {
     char aside[THAW_PATH_MAX];
     int code = beside(aside, o->path, ASIDE, err);
     if (code) return code;
     if (is_whole(aside)) // a run was killed between its two renames
         code = thaw_path_exists(o->path) ? thaw_dir_remove(aside, err) : rename_to(aside, o->path, err);
-    if (!code) code = may_write(o, what, force, err);
+    if (!code) code = may_write(o, a, err);
     if (!code) code = thaw_dir_remove(o->work, err);
-    return code ? code : thaw_dir_make(o->work, err);
+    return code || o->finished ? code : thaw_dir_make(o->work, err);
 }
 
 int thaw_outdir_begin(struct thaw_outdir *o, const struct thaw_job_ctx *ctx, const char *job, const char *out,
-                      const char *what, bool force, struct thaw_err *err) {
+                      const char *what, bool force, const Thaw__Run *run, struct thaw_err *err) {
+    const struct asking asking = {job, what, force, run};
     struct thaw_comm *c = ctx->comm;
     *o = (struct thaw_outdir){0};
     int code = thaw_hold(&o->lock, ctx, job, out, err);
@@ -73,8 +83,11 @@ int thaw_outdir_begin(struct thaw_outdir *o, const struct thaw_job_ctx *ctx, con
     code = beside(o->path, out, "", err);
     for (size_t n = strlen(o->path); n > 1 && o->path[n - 1] == '/'; n--) o->path[n - 1] = 0;
     if (!code) code = beside(o->work, o->path, ".tmp", err);
-    if (!code && thaw_comm_rank(c) == 0) code = begin(o, what, force, err);
-    if ((code = thaw_comm_agree(c, code, err))) o->work[0] = 0;
+    if (!code && thaw_comm_rank(c) == 0) code = begin(o, &asking, err);
+    code = thaw_comm_agree(c, code, err);
+    thaw_comm_bcast(c, &o->finished, sizeof o->finished, 0);
+    if (code || o->finished) o->work[0] = 0;
+    if (!code && o->finished) thaw_recipe_say_made(ctx, o->path);
     return code;
 }
 

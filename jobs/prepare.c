@@ -3,11 +3,12 @@
 #include "comm/commit.h"
 #include "comm/degrees.h"
 #include "comm/filesums.h"
-#include "comm/runinfo.h"
+#include "comm/room.h"
 #include "comm/stages.h"
 #include "jobs/found.h"
 #include "jobs/hold.h"
 #include "jobs/job.h"
+#include "jobs/recipe.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 enum { LAYOUT_EVENTS, LAYOUT_LISTS };
+static const int64_t MEMORY = (int64_t)2 << 30; // of a rank, unless --memory says
 
 struct prepare_options {
     struct thaw_list events;
@@ -88,7 +90,8 @@ static const struct thaw_opt options_table[] = {
     OPTION(REAL, "max-bad-fraction", max_bad_fraction, "F", "0.01", 0, 1,
            "Stop when more lines than this are bad. They are all in DIR/quarantine.tsv."),
     OPTION(BYTES, "memory", memory, "BYTES", "2G", 1 << 20, 0x1p50,
-           "Memory of each rank. What does not fit is kept in a file without a name in DIR."),
+           "Memory of each rank; by default less where the ranks of a machine have less together. What does "
+           "not fit is kept in a file without a name in DIR."),
     OPTION(BYTES, "chunk", chunk, "BYTES", "0", 0, 0x1p40,
            "Size of exchange buffers; 0 takes a 32nd of the memory, at most 16 MiB."),
     OPTION(FLAG, "force", force, NULL, NULL, 0, 0,
@@ -238,35 +241,51 @@ static int write_dataset(struct thaw_prep *p, Thaw__Run *run, struct stopwatch *
     return THAW_OK;
 }
 
-static int run(struct thaw_job_ctx *ctx, const void *options, const struct thaw_list *operands,
-               struct thaw_err *err) {
-    const struct prepare_options *o = options;
+// Collective. Is the dataset there already? One that is another stays, unless --force says otherwise.
+static int find_made(const struct thaw_job_ctx *ctx, const struct prepare_options *o, const Thaw__Run *info,
+                     bool *found, struct thaw_err *err) {
+    int code = THAW_OK;
+    *found = thaw_comm_rank(ctx->comm) == 0 && !o->force && thaw_prep_out_whole(o->out);
+    if (*found) code = thaw_recipe_check(info, "prepare", o->out, "a dataset", err);
+    code = thaw_comm_agree(ctx->comm, code, err);
+    thaw_comm_bcast(ctx->comm, found, sizeof *found, 0);
+    return code;
+}
+
+// Collective. From the logs to the dataset in its place.
+static int make(struct thaw_job_ctx *ctx, const struct prepare_options *o, Thaw__Run *info,
+                struct thaw_err *err) {
     struct thaw_prep_config cfg;
     struct thaw_prep p = {0};
     struct stopwatch w = {thaw_time_s(), thaw_time_s(), clock()};
+    configure(&cfg, o);
+    int code = thaw_comm_fit_memory(ctx->comm, "memory", MEMORY, &cfg.memory_bytes, err);
+    if (code) return code;
+    code = thaw_prep_begin(&p, ctx->comm, ctx->log, &cfg, err);
+    if (!code) code = digest_logs(&p, &w, err);
+    if (!code) code = write_dataset(&p, info, &w, err);
+    if (!code && thaw_comm_rank(ctx->comm) == 0) thaw_found_print(stdout, o->common.format, &p);
+    if (!code) report_memory(&p);
+    thaw_prep_work_discard(&p);
+    thaw_prep_end(&p);
+    return code;
+}
+
+static int run(struct thaw_job_ctx *ctx, const void *options, const struct thaw_list *operands,
+               struct thaw_err *err) {
+    const struct prepare_options *o = options;
     Thaw__Run *info = NULL;
     struct thaw_lock *lock = NULL;
-    bool made = false, begun = false;
+    bool made = false, found = false;
     (void)operands;
-    configure(&cfg, o);
     int code = check_options(o, err);
     if (code) return code;
-    if ((code = thaw_hold(&lock, ctx, "prepare", o->out, err)) ||
-        (code = thaw_prep_out_begin(ctx->comm, o->out, o->force, &made, err)))
-        goto done;
-    code = thaw_run_info_new(&info, ctx->comm, &command, options, ctx->argc, ctx->argv, NULL, err);
-    if (code) goto done;
-    begun = true;
-    if ((code = thaw_prep_begin(&p, ctx->comm, ctx->log, &cfg, err))) goto done;
-    if ((code = digest_logs(&p, &w, err))) goto done;
-    if ((code = write_dataset(&p, info, &w, err))) goto done;
-    if (thaw_comm_rank(ctx->comm) == 0) thaw_found_print(stdout, o->common.format, &p);
-    report_memory(&p);
-done:
-    if (begun) {
-        thaw_prep_work_discard(&p);
-        thaw_prep_end(&p);
-    }
+    code = thaw_hold(&lock, ctx, "prepare", o->out, err);
+    if (!code) code = thaw_recipe_run_new(&info, ctx, &command, options, NULL, err);
+    if (!code) code = find_made(ctx, o, info, &found, err);
+    if (!code) code = thaw_prep_out_begin(ctx->comm, o->out, &made, err);
+    if (!code && found) thaw_recipe_say_made(ctx, o->out);
+    if (!code && !found) code = make(ctx, o, info, err);
     if (info) thaw__run__free_unpacked(info, NULL);
     if (code && made && thaw_comm_rank(ctx->comm) == 0) rmdir(o->out); // only when it is empty
     thaw_hold_end(&lock);

@@ -11,6 +11,7 @@
 #include "comm/runinfo.h"
 #include "jobs/job.h"
 #include "jobs/outdir.h"
+#include "jobs/recipe.h"
 #include "jobs/trained.h"
 #include "proto/pack.h"
 
@@ -106,8 +107,7 @@ static int open_inputs(struct job *j, struct thaw_err *err) {
     j->columns = thaw_model_columns(j->model);
     code = thaw_dataset_plan(j->plan, j->dataset, thaw_comm_size(j->c), als_of(j)->factors, err);
     if ((code = thaw_comm_agree(j->c, code, err))) return code;
-    return thaw_run_info_new(&j->run, j->c, &command, j->o, j->ctx->argc, j->ctx->argv, thaw_blas_core(),
-                             err);
+    return thaw_recipe_run_new(&j->run, j->ctx, &command, j->o, thaw_blas_core(), err);
 }
 
 // Collective. A side's features, with vectors.
@@ -314,23 +314,30 @@ static void clear(struct job *j) {
     thaw_model_close(&j->model);
 }
 
+// Collective. From the inputs to OUT.
+static int make(struct job *j, double started, struct thaw_err *err) {
+    int code = THAW_OK;
+    for (int side = 0; !code && side < 2; side++) code = load_features(j, (enum thaw_side)side, err);
+    if (!code && !j->features[THAW_USERS].columns)
+        thaw_log_warn(j->ctx->log, "%s: users have no attributes; the prior is their mean", j->data);
+    if (!code) code = load_factors(j, err);
+    for (int side = 0; !code && side < 2; side++) {
+        code = check_stop(j, err);
+        if (!code) code = fit(j, (enum thaw_side)side, err);
+    }
+    if (!code) code = write_prior(j, started, err);
+    if (!code && is_first(j)) report(j);
+    return code;
+}
+
 static int run(struct thaw_job_ctx *ctx, const void *options, const struct thaw_list *operands,
                struct thaw_err *err) {
     struct job j = {.ctx = ctx, .c = ctx->comm, .o = options};
     const double started = thaw_time_s();
     (void)operands;
     int code = open_inputs(&j, err);
-    if (!code) code = thaw_outdir_begin(&j.out, ctx, "prior", j.o->out, "a prior", j.o->force, err);
-    for (int side = 0; !code && side < 2; side++) code = load_features(&j, (enum thaw_side)side, err);
-    if (!code && !j.features[THAW_USERS].columns)
-        thaw_log_warn(ctx->log, "%s: users have no attributes; the prior is their mean", j.data);
-    if (!code) code = load_factors(&j, err);
-    for (int side = 0; !code && side < 2; side++) {
-        code = check_stop(&j, err);
-        if (!code) code = fit(&j, (enum thaw_side)side, err);
-    }
-    if (!code) code = write_prior(&j, started, err);
-    if (!code && is_first(&j)) report(&j);
+    if (!code) code = thaw_outdir_begin(&j.out, ctx, "prior", j.o->out, "a prior", j.o->force, j.run, err);
+    if (!code && !j.out.finished) code = make(&j, started, err);
     clear(&j);
     return code;
 }

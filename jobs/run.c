@@ -68,7 +68,7 @@ static const struct thaw_cmd command = {
         "inputs and its output are what they were: options that cannot change results (threads, "
         "memory, format, checkpoints) do not count; datasets, models and tables are compared by "
         "the digest of their manifests and the presence and length of their files; other input "
-        "files by length, time of change, and the first and last MiB. A step whose input was "
+        "files by length, time of change, and the first and last 64 KiB. A step whose input was "
         "made again with the same result is still up to date.\n\n"
         "With --steps only some of the steps run, so that each can be a batch job of its own, in its own "
         "number of ranks; the plan, the record and the outcome are those of one run.\n\n"
@@ -381,9 +381,10 @@ static int start_step(struct running *r, struct thaw_step *s, struct thaw_err *e
     const char *path = thaw_step_path(s, r->out);
     bool ours = before && strcmp(before->path, path) == 0;
     const struct thaw_opt *force = thaw_opt_find(s->job->cmd, "force");
+    const bool again = r->o->force || !thaw_step_is_made(s); // the job knows what it has finished
     if (ours && r->o->force && path != s->out && s->job == &thaw_job_train)
         code = thaw_dir_remove(s->out, err);
-    if (code == THAW_OK && ours && force && force->kind == THAW_OPT_FLAG)
+    if (code == THAW_OK && ours && again && force && force->kind == THAW_OPT_FLAG)
         code = thaw_words_add(&s->words, err, "--force");
     return code == THAW_OK && !is_foreign(s, ours) ? record(r, s, 0, err) : code;
 }
@@ -441,6 +442,7 @@ static int run_step(struct running *r, struct thaw_step *s, struct thaw_err *err
         ctx.argc = s->words.n;
         ctx.argv = s->words.word;
         code = s->job->run(&ctx, options, &operands, &why);
+        thaw_comm_phase(ctx.comm, "end");
         code = thaw_comm_agree(ctx.comm, code, &why);
         thaw_opt_clear(s->job->cmd, options, &operands);
     }

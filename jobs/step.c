@@ -2,9 +2,9 @@
 #include "jobs/step.h"
 
 #include "base/file.h"
-#include "base/hash.h"
 #include "base/mem.h"
 #include "jobs/inputs.h"
+#include "jobs/recipe.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -199,74 +199,20 @@ int thaw_step_facts(const struct thaw_step *s, struct thaw_facts *facts, struct 
 
 // ---- The key: what decides a step's result ----
 
-struct keying {
-    const struct thaw_step *step;
-    const void *options;
-    struct thaw_digest *digest;
-};
-
-static void add_text(struct thaw_digest *d, const char *text) {
-    thaw_digest_add(d, text, strlen(text) + 1);
-}
-
-static bool is_neutral(const struct keying *k, const char *name) {
-    static const char *const neutral[] = {"threads", "log",  "quiet",     "force",   "memory",
-                                          "out",     "work", "blend-out", "picture", "stall-timeout"};
-    for (size_t i = 0; i < sizeof neutral / sizeof *neutral; i++)
-        if (strcmp(name, neutral[i]) == 0) return true;
-    if (strcmp(name, "format") == 0) return k->step->job != &thaw_job_evaluate; // its results are a file
-    return strncmp(name, "checkpoint", 10) == 0;
-}
-
-static void add_option(void *user, const char *name, const char *value) {
-    struct keying *k = user;
-    const struct thaw_opt *o = thaw_opt_find(k->step->job->cmd, name);
-    if (is_neutral(k, name) || (o && thaw_opt_is_path(o))) return;
-    add_text(k->digest, name);
-    add_text(k->digest, value);
-}
-
-static int add_input(struct keying *k, const struct thaw_opt *o, const char *path, struct thaw_err *err) {
-    uint64_t digest = 0;
-    int code = thaw_input_digest(o->name, path, &digest, err);
-    add_text(k->digest, o->name);
-    thaw_digest_add(k->digest, &digest, sizeof digest);
-    return code;
-}
-
-static int add_inputs(struct keying *k, struct thaw_err *err) {
-    const struct thaw_cmd *cmd = k->step->job->cmd;
-    int code = THAW_OK;
-    for (int i = 0; code == THAW_OK && i < cmd->nopts; i++) {
-        const struct thaw_opt *o = &cmd->opts[i];
-        const void *field = (const char *)k->options + o->offset;
-        if (!thaw_opt_is_path(o) || is_neutral(k, o->name)) continue;
-        if (o->kind == THAW_OPT_TEXT) {
-            const char *path = *(const char *const *)field;
-            if (path) code = add_input(k, o, path, err);
-            continue;
-        }
-        const struct thaw_list *list = field;
-        for (int j = 0; code == THAW_OK && j < list->n; j++) code = add_input(k, o, list->item[j], err);
-    }
-    return code;
-}
-
 static int step_key(struct thaw_step *s, struct thaw_err *err) {
-    struct keying k = {.step = s, .digest = thaw_digest_new()};
     void *options = NULL;
-    int code =
-        k.digest ? parse_step(s, &options, err) : thaw_fail(err, THAW_EMEM, "not enough memory for a digest");
-    if (code == THAW_OK) {
-        k.options = options;
-        add_text(k.digest, s->job->cmd->name);
-        thaw_opt_each(s->job->cmd, options, add_option, &k);
-        code = add_inputs(&k, err);
-        s->key = thaw_digest_value(k.digest);
-    }
+    int code = parse_step(s, &options, err);
+    if (code == THAW_OK) code = thaw_recipe_key(s->job->cmd, options, &s->key, err);
     free_options(s, options);
-    thaw_digest_free(&k.digest);
     return code;
+}
+
+bool thaw_step_is_made(const struct thaw_step *s) {
+    void *options = NULL;
+    const bool made =
+        parse_step(s, &options, NULL) == THAW_OK && thaw_recipe_made(s->job->cmd, options, s->out);
+    free_options(s, options);
+    return made;
 }
 
 // ---- The decision ----

@@ -40,6 +40,9 @@ int thaw_step_decide(struct thaw_step *s, const Thaw__Job *done, const char *out
                      struct thaw_err *err);
 // Digest of what the step has written; *present false (and THAW_OK) when it is not there or incomplete.
 int thaw_step_output(const struct thaw_step *s, uint64_t *digest, bool *present, struct thaw_err *err);
+// Did the job itself leave its whole result there, with the options and inputs as they are now? (Only the
+// record of it may be missing.)
+bool thaw_step_is_made(const struct thaw_step *s);
 // The record of a step, NULL when there is none. The path it is kept under: below OUT without OUT, so that
 // OUT can be moved.
 const Thaw__Step *thaw_step_done(const Thaw__Job *done, const char *name);

@@ -7,8 +7,8 @@
 #include "synth/synth.h"
 #include "base/file.h"
 #include "base/mem.h"
-#include "comm/runinfo.h"
 #include "jobs/hold.h"
+#include "jobs/recipe.h"
 #include "proto/pack.h"
 
 #include <dirent.h>
@@ -95,6 +95,8 @@ struct synth_run {
     const struct synth_options *o;
     char target[THAW_PATH_MAX], partial[THAW_PATH_MAX]; // OUT, and where it is made
     bool made_partial;
+    bool finished; // the log is there already
+    Thaw__Run *info;
     struct thaw_synth *world;
     int64_t nfiles, first_file, last_file; // of this rank
     struct thaw_synth_share *before;       // last_file - first_file: users below each file of this rank
@@ -108,12 +110,13 @@ static bool is_root(const struct synth_run *r) {
 
 // ---- The folder ----
 
-// Only files that this job makes may be replaced.
-static int check_replaceable(const struct synth_run *r, struct thaw_err *err) {
+// Only files that this job makes may be replaced. *any: there are some.
+static int check_replaceable(const struct synth_run *r, bool *any, struct thaw_err *err) {
     static const char *const known[] = {".", "..", "events-*-of-*.csv", "users.csv", "items.csv", "run.pb"};
     DIR *dir = opendir(r->target);
     if (!dir) return thaw_fail_errno(err, THAW_EUSAGE, "--out %s: cannot open the folder", r->target);
     int rc = THAW_OK;
+    *any = false;
     for (struct dirent *entry; !rc && (entry = readdir(dir));) {
         size_t k = 0;
         while (k < sizeof known / sizeof *known && fnmatch(known[k], entry->d_name, 0) != 0) k++;
@@ -121,10 +124,7 @@ static int check_replaceable(const struct synth_run *r, struct thaw_err *err) {
             rc = thaw_fail(err, THAW_EUSAGE,
                            "--out %s holds %.100s, which is no part of a log: choose another folder",
                            r->target, entry->d_name);
-        else if (k > 1 && !r->o->force)
-            rc = thaw_fail(err, THAW_EUSAGE,
-                           "--out %s holds a log already: choose another folder, or --force to replace it",
-                           r->target);
+        *any |= k > 1;
     }
     closedir(dir);
     return rc;
@@ -139,13 +139,19 @@ static int target_prepare(struct synth_run *r, struct thaw_err *err) {
     while (n > 1 && r->target[n - 1] == '/') r->target[--n] = '\0';
     if (realpath(r->target, resolved)) { // a link stays a link: what it names is replaced
         memcpy(r->target, resolved, strlen(resolved) + 1);
-        int rc = check_replaceable(r, err);
+        bool any = false;
+        int rc = check_replaceable(r, &any, err);
+        if (!rc && any && !r->o->force) {
+            rc = thaw_recipe_check(r->info, "synth", r->target, "a log", err);
+            r->finished = !rc;
+        }
         if (rc) return rc;
     }
     if (snprintf(r->partial, sizeof r->partial, "%s.partial", r->target) >= (int)sizeof r->partial)
         return thaw_fail(err, THAW_EUSAGE, "--out: the path is too long");
     int rc = thaw_dir_remove(r->partial, err); // left by a run that was killed
-    if (!rc) rc = thaw_dir_make(r->partial, err);
+    if (rc || r->finished) return rc;
+    rc = thaw_dir_make(r->partial, err);
     r->made_partial = !rc;
     return rc;
 }
@@ -157,6 +163,7 @@ static int target_begin(struct synth_run *r, struct thaw_err *err) {
     if (rc) return rc;
     thaw_comm_bcast(r->ctx->comm, r->target, sizeof r->target, 0);
     thaw_comm_bcast(r->ctx->comm, r->partial, sizeof r->partial, 0);
+    thaw_comm_bcast(r->ctx->comm, &r->finished, sizeof r->finished, 0);
     return THAW_OK;
 }
 
@@ -295,15 +302,12 @@ static int rows(struct synth_run *r, int side, struct thaw_err *err) {
 
 // Collective. run.pb: how the log was made.
 static int manifest(struct synth_run *r, double seconds, struct thaw_err *err) {
-    Thaw__Run *run = NULL;
-    int rc = thaw_run_info_new(&run, r->ctx->comm, &command, r->o, r->ctx->argc, r->ctx->argv, NULL, err);
-    if (!rc && is_root(r)) {
-        run->seconds = seconds;
-        rc = thaw_pack_write(r->partial, "run.pb", &run->base, err);
+    int rc = THAW_OK;
+    if (is_root(r)) {
+        r->info->seconds = seconds;
+        rc = thaw_pack_write(r->partial, "run.pb", &r->info->base, err);
     }
-    rc = thaw_comm_agree(r->ctx->comm, rc, err);
-    if (run) thaw__run__free_unpacked(run, NULL);
-    return rc;
+    return thaw_comm_agree(r->ctx->comm, rc, err);
 }
 
 // ---- The job ----
@@ -365,26 +369,33 @@ static int make_world(struct synth_run *r, struct thaw_err *err) {
     return thaw_comm_agree(r->ctx->comm, thaw_synth_new(&r->world, &world, err), err);
 }
 
+// Collective. From the first event to the folder in its place.
+static int make(struct synth_run *r, double began, struct thaw_err *err) {
+    int rc = events(r, err);
+    if (!rc) rc = rows(r, 0, err);
+    if (!rc) rc = rows(r, 1, err);
+    if (!rc) rc = manifest(r, thaw_time_s() - began, err);
+    if (!rc) rc = target_commit(r, err);
+    if (!rc && is_root(r)) print_result(r);
+    return rc;
+}
+
 static int run(struct thaw_job_ctx *ctx, const void *options, const struct thaw_list *operands,
                struct thaw_err *err) {
     (void)operands;
     struct synth_run r = {.ctx = ctx, .o = options};
     struct thaw_lock *lock = NULL;
     double began = thaw_time_s();
-    int rc = make_world(&r, err);
+    int rc = thaw_recipe_run_new(&r.info, ctx, &command, r.o, NULL, err);
+    if (!rc) rc = make_world(&r, err);
     if (!rc) rc = count(&r, err);
     if (!rc) rc = thaw_hold(&lock, ctx, "synth", r.o->out, err);
     if (!rc) rc = target_begin(&r, err);
-    if (!rc) rc = events(&r, err);
-    if (!rc) rc = rows(&r, 0, err);
-    if (!rc) rc = rows(&r, 1, err);
-    if (!rc) rc = manifest(&r, thaw_time_s() - began, err);
-    if (!rc) rc = target_commit(&r, err);
-    if (rc) goto done;
-    if (is_root(&r)) print_result(&r);
-done:
+    if (!rc && r.finished) thaw_recipe_say_made(ctx, r.target);
+    if (!rc && !r.finished) rc = make(&r, began, err);
     if (r.made_partial) thaw_dir_remove(r.partial, NULL);
     thaw_hold_end(&lock);
+    if (r.info) thaw__run__free_unpacked(r.info, NULL);
     thaw_synth_free(&r.world);
     free(r.before);
     return rc;

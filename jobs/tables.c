@@ -8,6 +8,7 @@
 #include "comm/sweep.h"
 #include "jobs/hold.h"
 #include "jobs/published.h"
+#include "jobs/recipe.h"
 #include "jobs/tables_attributes.h"
 #include "jobs/tables_cold.h"
 #include "jobs/tables_fill.h"
@@ -359,7 +360,7 @@ static const struct thaw_cmd cmd;
 
 // Collective. Where the version came from.
 static int run_record(const struct job *j, Thaw__Run **run, struct thaw_err *err) {
-    int code = thaw_run_info_new(run, j->c, &cmd, j->o, j->ctx->argc, j->ctx->argv, thaw_blas_core(), err);
+    int code = thaw_recipe_run_new(run, j->ctx, &cmd, j->o, thaw_blas_core(), err);
     if (code) return code;
     code = thaw_run_info_input(*run, j->data, 0, j->dataset->digest, err);
     if (!code) code = thaw_run_info_input(*run, j->model->dir, 0, j->model->digest, err);

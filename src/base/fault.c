@@ -27,10 +27,11 @@ static const struct {
 static const struct {
     const char *name;
     bool call, numbers;
-} sites[] = {{"read", 0, 0},   {"shuffle", 0, 0}, {"merge", 0, 0},   {"load", 0, 0},       {"exchange", 0, 0},
-             {"solve", 0, 1},  {"measure", 0, 0}, {"count", 0, 0},   {"factor", 0, 0},     {"step", 0, 0},
-             {"rank", 0, 0},   {"commit", 0, 0},  {"publish", 0, 0}, {"checkpoint", 0, 0}, {"write", 1, 0},
-             {"create", 1, 0}, {"sync", 1, 0},    {"rename", 1, 0},  {"allocate", 1, 0}};
+} sites[] = {{"read", 0, 0},  {"shuffle", 0, 0}, {"merge", 0, 0},   {"load", 0, 0},       {"exchange", 0, 0},
+             {"solve", 0, 1}, {"measure", 0, 0}, {"count", 0, 0},   {"factor", 0, 0},     {"step", 0, 0},
+             {"rank", 0, 0},  {"commit", 0, 0},  {"publish", 0, 0}, {"checkpoint", 0, 0}, {"end", 0, 0},
+             {"write", 1, 0}, {"create", 1, 0},  {"sync", 1, 0},    {"rename", 1, 0},     {"allocate", 1, 0},
+             {"beat", 1, 0}};
 
 struct fault {
     int rank, what;

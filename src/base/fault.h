@@ -15,8 +15,9 @@
 // a test must not pass for a typing error.
 //
 // Sites are the phases of jobs (comm/world.h, thaw_comm_phase) and, in base/: "create", "write", "sync",
-// "rename" of files, "allocate" of blocks from 1 MiB. Only those of base/ take errnos, and "solve" alone has
-// numbers. "write" is a phase and a call: errnos count the calls, the others both. Local; thread-safe.
+// "rename" of files, "allocate" of blocks from 1 MiB; in comm/, "beat", a watchdog's datagram. Only these
+// take errnos, and "solve" alone has numbers. "write" is a phase and a call: errnos count the calls, the
+// others both. Local; thread-safe.
 #ifndef THAW_BASE_FAULT_H
 #define THAW_BASE_FAULT_H
 

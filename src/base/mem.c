@@ -133,3 +133,16 @@ int64_t thaw_mem_free_bytes(void) {
     const int64_t group = m.limit > m.used ? m.limit - m.used : 0;
     return group < machine ? group : machine;
 }
+
+struct thaw_mem_limit thaw_mem_limits(void) {
+    struct thaw_mem_limit l = {.process = INT64_MAX};
+    struct thaw_cgroup_memory m;
+    struct rlimit rl;
+    const int64_t pages = sysconf(_SC_PHYS_PAGES);
+    l.shared = pages > 0 ? pages * sysconf(_SC_PAGESIZE) : INT64_MAX;
+    l.group = thaw_cgroup_memory(&m) && m.limit < l.shared;
+    if (l.group) l.shared = m.limit;
+    if (getrlimit(RLIMIT_AS, &rl) == 0 && rl.rlim_cur != RLIM_INFINITY && rl.rlim_cur <= INT64_MAX)
+        l.process = (int64_t)rl.rlim_cur;
+    return l;
+}

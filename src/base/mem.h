@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,6 +27,14 @@ int thaw_mem_refuse(size_t nbytes, const char *what, struct thaw_err *err);
 // What this machine, and the control groups of this process, still let processes have, file cache counted as
 // free; INT64_MAX when nothing tells.
 int64_t thaw_mem_free_bytes(void);
+
+// What there is for processes in all.
+struct thaw_mem_limit {
+    int64_t shared;  // bytes of the machine, or of the control group with the least room; INT64_MAX: unknown
+    bool group;      // it is a control group's
+    int64_t process; // bytes of address space of this process alone (ulimit -v); INT64_MAX: no limit
+};
+struct thaw_mem_limit thaw_mem_limits(void);
 
 // A narrowing that must not lose anything: true when the value fits and *out is set.
 static inline int thaw_fits_int(int64_t v, int *out) {

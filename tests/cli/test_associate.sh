@@ -2,17 +2,8 @@
 # thaw associate: what it writes, against NumPy's dense solution, on one rank and on three; who is held out; refusals.
 # labels: associate
 set -euo pipefail
-. "$THAW_SOURCE/tests/cli/ranks"
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-cd "$tmp"
-fail() { echo "$*"; exit 1; }
-status() { # WANT COMMAND...: the exit status, with standard error in the file "err"
-    local want=$1 got=0
-    shift
-    "$@" >out 2>err || got=$?
-    [ "$got" = "$want" ] || fail "exit $got, not $want: $* : $(cat err)"
-}
+. "$THAW_SOURCE/tests/cli/common"
+need_numpy
 
 thaw synth --out log --users 400 --items 150 --interactions 9000 --quiet >/dev/null
 thaw prepare --events log/events-*.csv --out data --event-weights view=1,cart=3,buy=5 --parts 7 \
@@ -126,17 +117,17 @@ thaw associate --data data --out told --known 3 2>err >/dev/null
 grep -q 'relative residual [0-9.]*e-' err || fail "no residual: $(cat err)"
 
 # Refusals; what is there stays.
-status 64 "${associate[@]}" --out knn1
+expect 64 "${associate[@]}" --out knn1
 grep -q 'holds an association already' err || fail "$(cat err)"
-status 64 "${associate[@]}" --out x --known 3,1
-status 64 "${associate[@]}" --out x --known 1.5
-status 64 "${associate[@]}" --out x --known 1,
-status 64 "${associate[@]}" --out x --known 1,2,3 --regularization 1 2
-status 64 "${associate[@]}" --out x --neighbors 0
-status 64 "${associate[@]}" --out x --power 0.5
-status 64 "${associate[@]}" --out x --model model --holdout-users 0.1
-status 66 "${associate[@]}" --out x --model nothing
-status 66 thaw associate --data nothing --out x
+expect 64 "${associate[@]}" --out x --known 3,1
+expect 64 "${associate[@]}" --out x --known 1.5
+expect 64 "${associate[@]}" --out x --known 1,
+expect 64 "${associate[@]}" --out x --known 1,2,3 --regularization 1 2
+expect 64 "${associate[@]}" --out x --neighbors 0
+expect 64 "${associate[@]}" --out x --power 0.5
+expect 64 "${associate[@]}" --out x --model model --holdout-users 0.1
+expect 66 "${associate[@]}" --out x --model nothing
+expect 66 thaw associate --data nothing --out x
 [ ! -e x ] && [ ! -e x.tmp ] || fail "a refused command left something"
 got=0
 ranks 2 "${associate[@]}" --out x --memory 50K >out 2>err || got=$?

@@ -2,17 +2,8 @@
 # thaw augment: the same losses and bytes for any ranks and threads, after a stop and a restart too; the loss falls; virtual interactions; refusals are clear.
 # labels: augment determinism
 set -euo pipefail
-. "$THAW_SOURCE/tests/cli/ranks"
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-cd "$tmp"
-fail() { echo "$*"; exit 1; }
-expect() { # STATUS COMMAND...: its output is left in out and err
-    local want=$1 got=0
-    shift
-    "$@" >out 2>err </dev/null || got=$?
-    [ "$got" = "$want" ] || fail "'$*' ended with $got, not $want: $(cat err)"
-}
+. "$THAW_SOURCE/tests/cli/common"
+need_numpy
 same() { diff -r -x manifest.pb "$1" "$2" || fail "$2 differs from $1"; }
 
 # Users of three groups, who take items of their own third; some have few items; an item has a name with a comma.
@@ -79,16 +70,7 @@ long=("${plain[@]}" --steps 400 --checkpoint-every 7 --checkpoint-minutes 0)
 expect 0 "${long[@]}" --out whole
 awk -F, 'NR > 1 { if (NR < 22) first += $2; else if (NR > 381) last += $2 } END { if (NR != 401 || !(last < first - 20 * .1)) { print first / 20, last / 20; exit 1 } }' \
     whole/losses.csv || fail "the loss does not fall"
-"${long[@]}" --out stopped --log stopped.json >/dev/null 2>err &
-pid=$!
-for _ in $(seq 500); do
-    grep -q '"step":20,' stopped.json 2>/dev/null && break
-    sleep 0.02
-done
-kill -TERM $pid
-got=0
-wait $pid || got=$?
-[ "$got" = 75 ] || fail "exit $got after SIGTERM: $(cat err)"
+expect 75 signal_at '"step":20,' TERM stopped.json "${long[@]}" --out stopped
 grep -q 'stopped on request after step' err || fail "message: $(cat err)"
 [ ! -e stopped ] && [ "$(find stopped.checkpoint -name 'step-*' | wc -l)" = 2 ] || fail "left: $(ls stopped* stopped.checkpoint)"
 cp -r stopped.checkpoint hurt.checkpoint
@@ -103,16 +85,7 @@ same whole hurt
 
 # Stopped after the last step, while it makes users up: the training is saved, nothing is half-made, and the same
 # training makes the rest.
-"${critic[@]}" --virtual-users 1000 --out late --log late.json >/dev/null 2>err &
-pid=$!
-for _ in $(seq 1000); do
-    grep -q '"event":"summary"' late.json 2>/dev/null && break
-    sleep 0.02
-done
-kill -TERM $pid
-got=0
-wait $pid || got=$?
-[ "$got" = 75 ] || fail "exit $got after SIGTERM: $(cat err)"
+expect 75 signal_at '"event":"summary"' TERM late.json "${critic[@]}" --virtual-users 1000 --out late
 grep -q 'stopped on request after training' err || fail "message: $(cat err)"
 [ ! -e late ] && [ ! -e late.tmp ] && [ -e late.checkpoint/step-000012/manifest.pb ] || fail "left: $(ls -d late* late.checkpoint/*)"
 expect 0 ranks 2 "${critic[@]}" --out late
@@ -122,7 +95,7 @@ same critic late
 # With the critic too, and a checkpoint inside.
 expect 0 "${critic[@]}" --checkpoint-every 5 --out again
 same critic again
-expect 64 "${critic[@]}" --out critic
+expect 64 "${critic[@]}" --out critic --seed 2
 grep -q 'holds a generator already' err || fail "in the way: $(cat err)"
 expect 0 "${critic[@]}" --out critic --force --seed 2
 diff -rq -x manifest.pb again critic >/dev/null && fail "another seed, the same bytes"

@@ -2,32 +2,30 @@
 # thaw evaluate on a synthetic log: the same bytes on any ranks and threads, and the numbers NumPy finds from the files.
 # labels: evaluate
 set -euo pipefail
-python3 -c 'import numpy' 2>/dev/null || { echo "skipped: python3-numpy is missing"; exit 77; }
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-fail() { echo "$*"; exit 1; }
+. "$THAW_SOURCE/tests/cli/common"
+need_numpy
 
-thaw synth -q --out "$tmp/log" --users 500 --items 120 --interactions 16000 >/dev/null
-thaw prepare -q --events "$tmp"/log/events-*.csv --columns user,item,event,value,time --event-weights view=1,cart=3,buy=5 \
-    --out "$tmp/data" --parts 5 >/dev/null
-thaw train -q --data "$tmp/data" --out "$tmp/implicit" --factors 8 --iterations 4 --holdout-users 0.3 >/dev/null
+thaw synth -q --out log --users 500 --items 120 --interactions 16000 >/dev/null
+thaw prepare -q --events log/events-*.csv --columns user,item,event,value,time --event-weights view=1,cart=3,buy=5 \
+    --out data --parts 5 >/dev/null
+thaw train -q --data data --out implicit --factors 8 --iterations 4 --holdout-users 0.3 >/dev/null
 
 # ---- Ranks and threads ----
 evaluate() { # RANKS THREADS OPTIONS...
     local n=$1 t=$2
     shift 2
-    mpirun -n "$n" thaw evaluate -q --data "$tmp/data" --model "$tmp/implicit" --known 1,3 --cutoffs 5,10 --replicates 200 --threads "$t" "$@"
+    mpirun -n "$n" thaw evaluate -q --data data --model implicit --known 1,3 --cutoffs 5,10 --replicates 200 --threads "$t" "$@"
 }
-evaluate 1 1 --out "$tmp/copy" >"$tmp/1.txt"
-cmp "$tmp/1.txt" "$tmp/copy"
+evaluate 1 1 --out copy >1.txt
+cmp 1.txt copy
 for n in 1 2 3 4; do
-    evaluate $n 2 >"$tmp/$n.txt"
-    cmp "$tmp/1.txt" "$tmp/$n.txt" || fail "the results of $n ranks differ"
+    evaluate $n 2 >"$n.txt"
+    cmp 1.txt "$n.txt" || fail "the results of $n ranks differ"
 done
-evaluate 1 1 --format csv >"$tmp/1.csv"
-THAW_MPI_COUNT_MAX=64 evaluate 3 1 --format csv | cmp - "$tmp/1.csv"
-[ "$(wc -l <"$tmp/1.csv")" = 25 ] || fail "2 known x 2 cutoffs x 6 metrics and a header were expected: $(cat "$tmp/1.csv")"
-evaluate 1 1 --order random --format csv | cmp -s - "$tmp/1.csv" && fail "a random order gives what time gives"
+evaluate 1 1 --format csv >1.csv
+THAW_MPI_COUNT_MAX=64 evaluate 3 1 --format csv | cmp - 1.csv
+[ "$(wc -l <1.csv)" = 25 ] || fail "2 known x 2 cutoffs x 6 metrics and a header were expected: $(cat 1.csv)"
+evaluate 1 1 --order random --format csv | cmp -s - 1.csv && fail "a random order gives what time gives"
 evaluate 1 1 --format jsonl | python3 -c '
 import json, sys
 rows = [json.loads(line) for line in sys.stdin]
@@ -37,21 +35,21 @@ for r in rows:
     assert abs(r["model"] - r["baseline"] - r["difference"]) < 1e-8, r'
 
 # ---- Users that training watched are not measured, unless asked for ----
-thaw train -q --data "$tmp/data" --out "$tmp/watched" --factors 4 --iterations 2 --holdout-users 0.3 --quality-every 1 >/dev/null
+thaw train -q --data data --out watched --factors 4 --iterations 2 --holdout-users 0.3 --quality-every 1 >/dev/null
 users() { # OPTIONS...: how many are measured
-    thaw evaluate -q --data "$tmp/data" --model "$tmp/watched" --known 2 --cutoffs 5 --format csv "$@" | sed -n 2p | cut -d, -f4
+    thaw evaluate -q --data data --model watched --known 2 --cutoffs 5 --format csv "$@" | sed -n 2p | cut -d, -f4
 }
 test=$(users) validation=$(users --set validation) all=$(users --set all)
 [ "$test" -gt 0 ] && [ "$validation" -gt 0 ] && [ $((test + validation)) = "$all" ] && [ "$(users --set test)" = "$test" ] ||
     fail "$test test and $validation validation users make $all"
 
 # ---- Against NumPy: listed users, all metrics ----
-cat >"$tmp/check.py" <<'END'
+cat >check.py <<'END'
 import csv, glob, subprocess, sys
 import numpy as np
-tmp, kind = sys.argv[1:]
+kind = sys.argv[1]
 def parts(side):
-    return [np.load(f) for f in sorted(glob.glob(f'{tmp}/data/{side}-*.npz'))]
+    return [np.load(f) for f in sorted(glob.glob(f'data/{side}-*.npz'))]
 users, items = parts('users'), parts('items')
 uid = [i.decode() for p in users for i in p['ids']]
 iid = [i.decode() for p in items for i in p['ids']]
@@ -65,16 +63,16 @@ for p in users:
 if kind == 'list':
     rng = np.random.default_rng(5)
     good = [u for u in range(len(uid)) if (X[u] > 0).sum() > 7]
-    with open(f'{tmp}/list', 'w') as f:
+    with open('list', 'w') as f:
         for u in rng.choice(good, 60, replace=False):
             print(uid[u], 'test', *(iid[i] for i in rng.permutation(np.nonzero(X[u])[0])[:5]), file=f)
     sys.exit()
-listed = [line.split() for line in open(f'{tmp}/list')]
+listed = [line.split() for line in open('list')]
 held = np.array([uid.index(w[0]) for w in listed])
 pool = np.array([[iid.index(i) for i in w[2:]] for w in listed])
 train = np.setdiff1d(np.arange(len(uid)), held)
 degree = (X[train] > 0).sum(axis=0)
-Y = np.concatenate([np.load(f) for f in sorted(glob.glob(f'{tmp}/{kind}/current/items-*.npy'))]).astype(float)
+Y = np.concatenate([np.load(f) for f in sorted(glob.glob(f'{kind}/current/items-*.npy'))]).astype(float)
 truth = X[held] > 0
 np.put_along_axis(truth, pool, False, axis=1)
 got = {(int(r['known']), r['metric'], int(r['cutoff']), r['baseline_name']): r for r in csv.DictReader(sys.stdin)}
@@ -123,33 +121,25 @@ for n in 2, 5:
                 check(got[n, metric, 0, name], 'model', f(error[:, 0]))
                 check(got[n, metric, 0, name], 'baseline', f(error[:, j]))
 END
-python3 "$tmp/check.py" "$tmp" list
-thaw train -q --data "$tmp/data" --out "$tmp/listed" --factors 8 --iterations 3 --strength raw --alpha 1 --unobserved-weight 0.1 \
-    --regularization 0.01 --holdout-list "$tmp/list" >/dev/null
+python3 check.py list
+thaw train -q --data data --out listed --factors 8 --iterations 3 --strength raw --alpha 1 --unobserved-weight 0.1 \
+    --regularization 0.01 --holdout-list list >/dev/null
 for model in ratings plain; do
-    thaw train -q --data "$tmp/data" --out "$tmp/$model" --model explicit --factors 4 --iterations 3 --regularization 0.05 \
-        --biases "$([ $model = plain ] && echo no || echo yes)" --holdout-list "$tmp/list" >/dev/null
+    thaw train -q --data data --out "$model" --model explicit --factors 4 --iterations 3 --regularization 0.05 \
+        --biases "$([ $model = plain ] && echo no || echo yes)" --holdout-list list >/dev/null
 done
 for model in listed ratings plain; do
-    thaw evaluate -q --data "$tmp/data" --model "$tmp/$model" --known 2,5 --cutoffs 5,10 --known-list "$tmp/list" --format csv |
-        python3 "$tmp/check.py" "$tmp" $model || fail "NumPy finds other numbers for $model"
+    thaw evaluate -q --data data --model "$model" --known 2,5 --cutoffs 5,10 --known-list list --format csv |
+        python3 check.py $model || fail "NumPy finds other numbers for $model"
 done
-mpirun -n 3 thaw evaluate -q --data "$tmp/data" --model "$tmp/ratings" --known 2,5 >"$tmp/a"
-thaw evaluate -q --data "$tmp/data" --model "$tmp/ratings" --known 2,5 | cmp - "$tmp/a"
+mpirun -n 3 thaw evaluate -q --data data --model ratings --known 2,5 >a
+thaw evaluate -q --data data --model ratings --known 2,5 | cmp - a
 
 # ---- Refusals ----
-refused() { # CODE WORD COMMAND...
-    local code=$1 word=$2 status=0
-    shift 2
-    "$@" >"$tmp/out" 2>"$tmp/err" || status=$?
-    [ $status = "$code" ] || fail "'$*' ends with $status, not $code: $(cat "$tmp/err")"
-    grep -q -- "$word" "$tmp/err" || fail "'$*' does not mention $word: $(cat "$tmp/err")"
-    [ ! -s "$tmp/out" ] || fail "'$*' prints results"
-}
-thaw train -q --data "$tmp/data" --out "$tmp/all" --factors 2 --iterations 1 >/dev/null
-refused 65 --holdout-users thaw evaluate --data "$tmp/data" --model "$tmp/all"
-refused 65 "--known" thaw evaluate --data "$tmp/data" --model "$tmp/implicit" --known 1000
-refused 64 known thaw evaluate --data "$tmp/data" --model "$tmp/implicit" --known none
-refused 66 nothing thaw evaluate --data "$tmp/data" --model "$tmp/nothing"
-thaw prepare -q --events "$tmp"/log/events-*.csv --columns user,item,-,-,- --out "$tmp/other" --parts 5 >/dev/null
-refused 65 "another dataset" thaw evaluate --data "$tmp/other" --model "$tmp/implicit"
+thaw train -q --data data --out all --factors 2 --iterations 1 >/dev/null
+refused 65 --holdout-users thaw evaluate --data data --model all
+refused 65 "--known" thaw evaluate --data data --model implicit --known 1000
+refused 64 known thaw evaluate --data data --model implicit --known none
+refused 66 nothing thaw evaluate --data data --model nothing
+thaw prepare -q --events log/events-*.csv --columns user,item,-,-,- --out other --parts 5 >/dev/null
+refused 65 "another dataset" thaw evaluate --data other --model implicit

@@ -3,47 +3,45 @@
 # validation users alone, the study in one command, two versions of the tables, and what is refused.
 # labels: evaluate
 set -euo pipefail
-python3 -c 'import numpy' 2>/dev/null || { echo "skipped: python3-numpy is missing"; exit 77; }
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-fail() { echo "$*"; exit 1; }
+. "$THAW_SOURCE/tests/cli/common"
+need_numpy
 
-thaw synth -q --out "$tmp/log" --users 500 --items 90 --interactions 14000 --profile-strength 2 >/dev/null
-thaw prepare -q --events "$tmp"/log/events-*.csv --columns user,item,event,value,time --event-weights view=1,cart=3,buy=5 \
-    --users "$tmp/log/users.csv" --user-attributes gender:categorical,age:categorical --out "$tmp/data" --parts 5 >/dev/null
-thaw train -q --data "$tmp/data" --out "$tmp/model" --factors 8 --iterations 4 --strength binary --unobserved-weight .2 \
+thaw synth -q --out log --users 500 --items 90 --interactions 14000 --profile-strength 2 >/dev/null
+thaw prepare -q --events log/events-*.csv --columns user,item,event,value,time --event-weights view=1,cart=3,buy=5 \
+    --users log/users.csv --user-attributes gender:categorical,age:categorical --out data --parts 5 >/dev/null
+thaw train -q --data data --out model --factors 8 --iterations 4 --strength binary --unobserved-weight .2 \
     --regularization .02 --holdout-users 0.4 >/dev/null
-thaw prior -q --data "$tmp/data" --model "$tmp/model" --out "$tmp/prior" >/dev/null
-thaw associate -q --data "$tmp/data" --model "$tmp/model" --out "$tmp/association" --method episodic --known 0,1,3 \
+thaw prior -q --data data --model model --out prior >/dev/null
+thaw associate -q --data data --model model --out association --method episodic --known 0,1,3 \
     --neighbors all >/dev/null
 for seed in 1 2; do
-    thaw augment -q --data "$tmp/data" --model "$tmp/model" --out "$tmp/generator$seed" --steps 20 --batch 32 --hidden 16 \
+    thaw augment -q --data data --model model --out "generator$seed" --steps 20 --batch 32 --hidden 16 \
         --noise 4 --seed $seed >/dev/null
 done
-thaw augment -q --data "$tmp/data" --model "$tmp/model" --out "$tmp/plain" --steps 20 --batch 32 --hidden 16 --adversary 0 \
+thaw augment -q --data data --model model --out plain --steps 20 --batch 32 --hidden 16 --adversary 0 \
     --latent-loss 0 >/dev/null
 
 evaluate() { # RANKS OPTIONS...
     local n=$1
     shift
-    mpirun -n "$n" thaw evaluate -q --data "$tmp/data" --model "$tmp/model" --known 0,1,3 --cutoffs 5,10 --replicates 100 \
+    mpirun -n "$n" thaw evaluate -q --data data --model model --known 0,1,3 --cutoffs 5,10 --replicates 100 \
         --cell-fields gender+age "$@"
 }
-models=(--prior "$tmp/prior" --association "$tmp/association" --generator "$tmp/generator1" "$tmp/generator2"
-    --without-adversary "$tmp/plain")
+models=(--prior prior --association association --generator generator1 generator2
+    --without-adversary plain)
 
 # ---- Every method, on any ranks ----
-evaluate 1 "${models[@]}" --format csv >"$tmp/1.csv"
+evaluate 1 "${models[@]}" --format csv >1.csv
 for n in 2 3 4; do
-    evaluate $n "${models[@]}" --format csv >"$tmp/$n.csv"
+    evaluate $n "${models[@]}" --format csv >"$n.csv"
     # What a process grid fits agrees to rounding; all else is the same bytes.
-    for f in 1 $n; do grep -vE '^(EASE|E|ensemble[a-z ]*),' "$tmp/$f.csv" >"$tmp/$f.exact"; done
-    cmp "$tmp/1.exact" "$tmp/$n.exact" || fail "the results of $n ranks differ"
+    for f in 1 $n; do grep -vE '^(EASE|E|ensemble[a-z ]*),' "$f.csv" >"$f.exact"; done
+    cmp 1.exact "$n.exact" || fail "the results of $n ranks differ"
 done
-[ ! -e "$tmp/model.evaluate" ] || fail "the folder of fitted baselines is still there"
-python3 - "$tmp" <<'END'
+[ ! -e model.evaluate ] || fail "the folder of fitted baselines is still there"
+python3 - <<'END'
 import csv, sys
-rows = [list(csv.DictReader(open(f'{sys.argv[1]}/{n}.csv'))) for n in range(1, 5)]
+rows = [list(csv.DictReader(open(f'{n}.csv'))) for n in range(1, 5)]
 methods = {r['method'] for r in rows[0]}
 expected = {'popularity', 'cells', 'knn', 'EASE', 'iALS', 'P', 'E', 'G', 'ensemble', 'virtual', 'G without adversary',
             'ensemble without adversary'}
@@ -67,21 +65,20 @@ for (method, known, metric, cutoff), r in get.items():
     elif method != 'virtual':
         assert not r['adversary'] and not r['seed_deviation'], r
 END
-evaluate 1 --methods P --prior "$tmp/prior" --format jsonl | python3 -c '
+evaluate 1 --methods P --prior prior --format jsonl | python3 -c '
 import json, sys
 rows = [json.loads(line) for line in sys.stdin]
 assert {r["method"] for r in rows} == {"popularity", "cells", "knn", "EASE", "iALS", "P"}
 assert all(r["adversary"] is None for r in rows)'
-evaluate 1 --methods P --prior "$tmp/prior" >"$tmp/text"
-grep -q '^NDCG@10 - iALS (1)' "$tmp/text" || fail "the table has no differences"
+evaluate 1 --methods P --prior prior >text
+grep -q '^NDCG@10 - iALS (1)' text || fail "the table has no differences"
 
 # ---- Baselines against NumPy, users and known items listed ----
-cat >"$tmp/check.py" <<'END'
+cat >check.py <<'END'
 import csv, glob, sys
 import numpy as np
-tmp = sys.argv[1]
 def parts(side):
-    return [np.load(f) for f in sorted(glob.glob(f'{tmp}/data/{side}-*.npz'))]
+    return [np.load(f) for f in sorted(glob.glob(f'data/{side}-*.npz'))]
 users, items = parts('users'), parts('items')
 uid = [i.decode() for p in users for i in p['ids']]
 iid = [i.decode() for p in items for i in p['ids']]
@@ -93,15 +90,15 @@ for p in users:
         F.append(tuple(p['feature_indices'][p['feature_indptr'][r]:p['feature_indptr'][r + 1]]))
         row += 1
 F = np.array([hash(f) for f in F])
-if sys.argv[2] == 'list':
+if sys.argv[1] == 'list':
     rng = np.random.default_rng(5)
     good = [u for u in range(len(uid)) if X[u].sum() > 7]
     chosen = rng.permutation(good)[:len(good) * 2 // 3]
-    with open(f'{tmp}/list', 'w') as f:
+    with open('list', 'w') as f:
         for i, u in enumerate(chosen):
             print(uid[u], 'test' if i < len(chosen) * 3 // 5 else 'val', *(iid[i] for i in rng.permutation(np.nonzero(X[u])[0])[:5]), file=f)
     sys.exit()
-listed = [line.split() for line in open(f'{tmp}/list')]
+listed = [line.split() for line in open('list')]
 held = np.array([uid.index(w[0]) for w in listed])
 train = np.setdiff1d(np.arange(len(uid)), held)
 test = [i for i, w in enumerate(listed) if w[1] == 'test']
@@ -139,63 +136,63 @@ def ease(n, ridge):
 expect = {('popularity', n): np.tile(p, (len(test), 1)) for n in (0, 1, 3)}
 expect.update({('cells', n): cells(30) for n in (0, 1, 3)})
 expect.update({('knn', 1): knn(1, 100, .25), ('knn', 3): knn(3, 100, .5), ('EASE', 1): ease(1, 1e5), ('EASE', 3): ease(3, 1e5)})
-got = {(r['method'], int(r['known'])): float(r['value']) for r in csv.DictReader(open(f'{tmp}/list.csv'))
+got = {(r['method'], int(r['known'])): float(r['value']) for r in csv.DictReader(open('list.csv'))
        if r['metric'] == 'NDCG' and r['cutoff'] == '10'}
 for key, scores in expect.items():
     # Equal and nearly equal scores may change places between float and double.
     assert abs(got[key] - ndcg(scores)) < (1e-9 if key[0] == 'popularity' else 2e-3), (key, got[key], ndcg(scores))
 END
-python3 "$tmp/check.py" "$tmp" list
-thaw train -q --data "$tmp/data" --out "$tmp/listed" --factors 8 --iterations 3 --strength binary --unobserved-weight .2 \
-    --regularization .02 --holdout-list "$tmp/list" >/dev/null
-listed=(thaw evaluate -q --data "$tmp/data" --model "$tmp/listed" --known 0,1,3 --pool 5 --cutoffs 10 --cold-list "$tmp/list"
+python3 check.py list
+thaw train -q --data data --out listed --factors 8 --iterations 3 --strength binary --unobserved-weight .2 \
+    --regularization .02 --holdout-list list >/dev/null
+listed=(thaw evaluate -q --data data --model listed --known 0,1,3 --pool 5 --cutoffs 10 --cold-list list
     --cell-fields gender+age --replicates 50)
-"${listed[@]}" --methods all --format csv >"$tmp/list.csv"
-python3 "$tmp/check.py" "$tmp" check
+"${listed[@]}" --methods all --format csv >list.csv
+python3 check.py check
 
 # ---- Tuning: on validation users alone; what it writes gives the same again ----
-thaw prior -q --data "$tmp/data" --model "$tmp/listed" --out "$tmp/listed-prior" >/dev/null
-"${listed[@]}" --prior "$tmp/listed-prior" --methods P,ensemble --tune --blend-out "$tmp/blend.pb" --format csv \
-    --picture "$tmp/picture.svg" >"$tmp/tuned.csv" 2>"$tmp/tuned.err"
-"${listed[@]}" --prior "$tmp/listed-prior" --methods P,ensemble --blend "$tmp/blend.pb" --format csv | cmp - "$tmp/tuned.csv"
+thaw prior -q --data data --model listed --out listed-prior >/dev/null
+"${listed[@]}" --prior listed-prior --methods P,ensemble --tune --blend-out blend.pb --format csv \
+    --picture picture.svg >tuned.csv 2>tuned.err
+"${listed[@]}" --prior listed-prior --methods P,ensemble --blend blend.pb --format csv | cmp - tuned.csv
 # (--search: Open MPI takes every --tune on its command line for its own.)
-mpirun -n 3 "${listed[@]}" --prior "$tmp/listed-prior" --methods P,ensemble --search --blend-out "$tmp/blend3.pb" >/dev/null
-cmp "$tmp/blend.pb" "$tmp/blend3.pb" || fail "the numbers chosen by 3 ranks differ"
-sed -i 's/ test / others /' "$tmp/list" # validation users alone decide
-"${listed[@]}" --prior "$tmp/listed-prior" --methods P,ensemble --tune --set others --blend-out "$tmp/others.pb" >/dev/null
-cmp "$tmp/blend.pb" "$tmp/others.pb" || fail "the name of the measured set changed what is chosen"
-[ -s "$tmp/picture.svg.dat" ] && [ -s "$tmp/picture.svg.gp" ] || fail "no data beside the picture"
+mpirun -n 3 "${listed[@]}" --prior listed-prior --methods P,ensemble --search --blend-out blend3.pb >/dev/null
+cmp blend.pb blend3.pb || fail "the numbers chosen by 3 ranks differ"
+sed -i 's/ test / others /' list # validation users alone decide
+"${listed[@]}" --prior listed-prior --methods P,ensemble --tune --set others --blend-out others.pb >/dev/null
+cmp blend.pb others.pb || fail "the name of the measured set changed what is chosen"
+[ -s picture.svg.dat ] && [ -s picture.svg.gp ] || fail "no data beside the picture"
 if command -v gnuplot >/dev/null; then
-    grep -q '</svg>' "$tmp/picture.svg" || fail "no picture"
+    grep -q '</svg>' picture.svg || fail "no picture"
 else
-    grep -q 'gnuplot is not installed' "$tmp/tuned.err" || fail "nothing said about gnuplot"
+    grep -q 'gnuplot is not installed' tuned.err || fail "nothing said about gnuplot"
 fi
 
 # ---- One command ----
-thaw evaluate -q --data "$tmp/data" --cold-users 0.3 --known 0,2 --cutoffs 10 --replicates 20 --work "$tmp/work" \
-    --methods P,E --format csv >"$tmp/study.csv"
-[ "$(grep -c '^E,.*' "$tmp/study.csv")" = 12 ] || fail "the study in one command has no E: $(cat "$tmp/study.csv")"
-[ -s "$tmp/work/model/current/manifest.pb" ] && [ -s "$tmp/work/prior/manifest.pb" ] && [ ! -e "$tmp/work/generator" ]
-thaw evaluate -q --data "$tmp/data" --cold-users 0.3 --known 0,2 --cutoffs 10 --replicates 20 --work "$tmp/work" \
-    --methods P,E --format csv | cmp - "$tmp/study.csv"
+thaw evaluate -q --data data --cold-users 0.3 --known 0,2 --cutoffs 10 --replicates 20 --work work \
+    --methods P,E --format csv >study.csv
+[ "$(grep -c '^E,.*' study.csv)" = 12 ] || fail "the study in one command has no E: $(cat study.csv)"
+[ -s work/model/current/manifest.pb ] && [ -s work/prior/manifest.pb ] && [ ! -e work/generator ]
+thaw evaluate -q --data data --cold-users 0.3 --known 0,2 --cutoffs 10 --replicates 20 --work work \
+    --methods P,E --format csv | cmp - study.csv
 
 # ---- Two versions of the tables ----
-thaw tables -q --data "$tmp/data" --model "$tmp/model" --out "$tmp/a" >/dev/null
-thaw train -q --data "$tmp/data" --out "$tmp/other" --factors 4 --iterations 2 --strength binary --unobserved-weight .2 \
+thaw tables -q --data data --model model --out a >/dev/null
+thaw train -q --data data --out other --factors 4 --iterations 2 --strength binary --unobserved-weight .2 \
     --regularization .02 --holdout-users 0.4 >/dev/null
-thaw tables -q --data "$tmp/data" --model "$tmp/other" --out "$tmp/b" >/dev/null
+thaw tables -q --data data --model other --out b >/dev/null
 against() { # RANKS TABLES AGAINST OPTIONS...
     local n=$1 a=$2 b=$3
     shift 3
-    mpirun -n "$n" thaw evaluate -q --data "$tmp/data" --tables "$a" --against "$b" --known 1,3 --cutoffs 5,10 \
+    mpirun -n "$n" thaw evaluate -q --data data --tables "$a" --against "$b" --known 1,3 --cutoffs 5,10 \
         --replicates 50 --format csv "$@"
 }
-against 1 "$tmp/a" "$tmp/a" >"$tmp/same.csv"
-against 1 "$tmp/a" "$tmp/b" >"$tmp/pair.csv"
-against 3 "$tmp/a" "$tmp/b" | cmp - "$tmp/pair.csv"
-python3 - "$tmp" <<'END'
+against 1 a a >same.csv
+against 1 a b >pair.csv
+against 3 a b | cmp - pair.csv
+python3 - <<'END'
 import csv, sys
-same, pair = ([r for r in csv.DictReader(open(f'{sys.argv[1]}/{name}.csv'))] for name in ('same', 'pair'))
+same, pair = ([r for r in csv.DictReader(open(f'{name}.csv'))] for name in ('same', 'pair'))
 assert any(r['segment'].startswith('gender=') for r in pair)
 for r in same:
     assert float(r['tables' if 'Change' in r['metric'] else 'difference']) == 0, r
@@ -211,50 +208,39 @@ for known in '13':
 END
 
 # ---- What is refused ----
-refused() { # STATUS PATTERN OPTIONS...
-    local status=$1 pattern=$2 got=0
-    shift 2
-    thaw evaluate -q --data "$tmp/data" "$@" >"$tmp/out" 2>"$tmp/err" || got=$?
-    [ "$got" = "$status" ] && grep -q -- "$pattern" "$tmp/err" || fail "'$*' gave $got: $(cat "$tmp/err")"
-}
-m=(--model "$tmp/model" --known 1)
-refused 64 'model is missing'
-refused 64 'none of popularity' "${m[@]}" --methods wrong
-refused 64 '--prior is missing' "${m[@]}" --methods P
-refused 64 "no field 'zip'" "${m[@]}" --methods cells --cell-fields zip
-refused 64 'with an adversary' "${m[@]}" --methods G --generator "$tmp/generator1" --without-adversary "$tmp/generator2"
-refused 65 'another model' --model "$tmp/other" --known 1 --prior "$tmp/prior"
-refused 65 'another model' --model "$tmp/other" --known 1 --association "$tmp/association"
-thaw associate -q --data "$tmp/data" --out "$tmp/leaky" --method episodic --known 1 >/dev/null
-refused 65 'those to be measured too' "${m[@]}" --association "$tmp/leaky"
-refused 66 'no prior here' "${m[@]}" --prior "$tmp/nowhere"
-refused 64 'ends in .svg' "${m[@]}" --methods popularity --picture "$tmp/x.gif"
-refused 64 'give --tables' --against "$tmp/a"
+evaluate=(thaw evaluate -q --data data)
+model=("${evaluate[@]}" --model model --known 1)
+refused 64 'model is missing' "${evaluate[@]}"
+refused 64 'none of popularity' "${model[@]}" --methods wrong
+refused 64 '--prior is missing' "${model[@]}" --methods P
+refused 64 "no field 'zip'" "${model[@]}" --methods cells --cell-fields zip
+refused 64 'with an adversary' "${model[@]}" --methods G --generator generator1 --without-adversary generator2
+refused 65 'another model' "${evaluate[@]}" --model other --known 1 --prior prior
+refused 65 'another model' "${evaluate[@]}" --model other --known 1 --association association
+thaw associate -q --data data --out leaky --method episodic --known 1 >/dev/null
+refused 65 'those to be measured too' "${model[@]}" --association leaky
+refused 66 'no prior here' "${model[@]}" --prior nowhere
+expect 64 "${model[@]}" --methods popularity --picture x.gif
+says 'ends in .svg'
+refused 64 'give --tables' "${evaluate[@]}" --against a
 
 # ---- Models and numbers of something else: for evaluations and for tables; numbers are taken when someone insists ----
-tables() { # STATUS PATTERN OPTIONS...
-    local status=$1 pattern=$2 got=0
-    shift 2
-    mpirun -n 2 thaw tables --model "$tmp/foreign" "$@" >"$tmp/out" 2>"$tmp/err" || got=$?
-    [ "$got" = "$status" ] && grep -q -- "$pattern" "$tmp/err" || fail "tables '$*' gave $got: $(cat "$tmp/err")"
-}
-thaw prepare -q --events "$tmp"/log/events-*.csv --columns user,item,event,value,time --event-weights view=1,cart=3,buy=5 \
-    --out "$tmp/foreign-data" --parts 5 >/dev/null
-thaw train -q --data "$tmp/foreign-data" --out "$tmp/foreign" --factors 4 --iterations 1 --strength binary --holdout-users 0.4 >/dev/null
-foreign=(thaw evaluate --data "$tmp/foreign-data" --model "$tmp/foreign" --known 1 --cutoffs 10 --replicates 20 --methods popularity
-    --blend "$tmp/blend.pb")
-got=0
-"${foreign[@]}" -q >"$tmp/out" 2>"$tmp/err" || got=$?
-[ "$got" = 65 ] && grep -q 'another dataset.*--force' "$tmp/err" || fail "a foreign blend gave $got: $(cat "$tmp/err")"
-"${foreign[@]}" --force >"$tmp/out" 2>"$tmp/err" && grep -q 'warning: .*blend.pb: tuned on another dataset' "$tmp/err" ||
-    fail "--force: $(cat "$tmp/err")"
-tables 65 'tuned on a dataset of digest .*--force' --out "$tmp/forced" --blend "$tmp/blend.pb"
-[ ! -e "$tmp/forced" ] || fail "refused tables left something"
-tables 0 'warning: .*blend.pb was tuned on another dataset' --out "$tmp/forced" --blend "$tmp/blend.pb" --force
-thaw-lookup check "$tmp/forced" >/dev/null
-thaw associate -q --data "$tmp/foreign-data" --out "$tmp/unbound" --known 1 >/dev/null
-tables 0 '' --out "$tmp/forced" --association "$tmp/unbound"
-thaw train -q --data "$tmp/foreign-data" --out "$tmp/foreign2" --factors 4 --iterations 2 --strength binary --holdout-users 0.4 >/dev/null
-thaw associate -q --data "$tmp/foreign-data" --model "$tmp/foreign2" --out "$tmp/bound" --known 1 >/dev/null
-tables 65 'was made for a model of digest' --out "$tmp/forced" --association "$tmp/bound"
-echo "all of it holds"
+thaw prepare -q --events log/events-*.csv --columns user,item,event,value,time --event-weights view=1,cart=3,buy=5 \
+    --out foreign-data --parts 5 >/dev/null
+thaw train -q --data foreign-data --out foreign --factors 4 --iterations 1 --strength binary --holdout-users 0.4 >/dev/null
+foreign=(thaw evaluate --data foreign-data --model foreign --known 1 --cutoffs 10 --replicates 20 --methods popularity
+    --blend blend.pb)
+refused 65 'another dataset.*--force' "${foreign[@]}" -q
+expect 0 "${foreign[@]}" --force
+says 'warning: .*blend.pb: tuned on another dataset'
+tables=(ranks 2 thaw tables --model foreign --out forced)
+refused 65 'tuned on a dataset of digest .*--force' "${tables[@]}" --blend blend.pb
+[ ! -e forced ] || fail "refused tables left something"
+expect 0 "${tables[@]}" --blend blend.pb --force
+says 'warning: .*blend.pb was tuned on another dataset'
+thaw-lookup check forced >/dev/null
+thaw associate -q --data foreign-data --out unbound --known 1 >/dev/null
+expect 0 "${tables[@]}" --association unbound
+thaw train -q --data foreign-data --out foreign2 --factors 4 --iterations 2 --strength binary --holdout-users 0.4 >/dev/null
+thaw associate -q --data foreign-data --model foreign2 --out bound --known 1 >/dev/null
+refused 65 'was made for a model of digest' "${tables[@]}" --association bound

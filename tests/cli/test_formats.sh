@@ -3,14 +3,11 @@
 # and finds in them what the log says.
 # labels: formats
 set -euo pipefail
-python=/usr/bin/python3
-"$python" -c 'import numpy' 2>/dev/null || { echo "skipped: no python3 with NumPy"; exit 77; }
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-cd "$tmp"
+. "$THAW_SOURCE/tests/cli/common"
+need_numpy
 
 # A log with ids that need care: quotes, commas, scripts, 255 bytes, and one line that is refused.
-"$python" - <<'PY'
+python3 - <<'PY'
 import csv, random
 random.seed(5)
 users = [f"u{i}" for i in range(120)] + ["коты", "a,b", 'say "hi"', "x" * 255]
@@ -44,7 +41,7 @@ check() { # NAME TRAINING-OPTIONS...
     shift
     mpirun -n 2 --bind-to none thaw train --data data --out "model-$name" --factors 6 --iterations 3 --quiet "$@" >/dev/null
     mpirun -n 2 --bind-to none thaw tables --model "model-$name" --out "tables-$name" --quiet "${models[@]}" >/dev/null
-    "$python" "$THAW_SOURCE/tests/cli/formats.py" "$THAW_SOURCE/src/proto/thaw.proto" good.csv data "model-$name" "tables-$name"
+    python3 "$THAW_SOURCE/tests/cli/formats.py" "$THAW_SOURCE/src/proto/thaw.proto" good.csv data "model-$name" "tables-$name"
 }
 models=()
 check rendle --model implicit --holdout-users 0.2

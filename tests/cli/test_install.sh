@@ -2,10 +2,7 @@
 # The installed tree is usable: programs, man pages, data, and a C program built against the library by pkg-config and by CMake.
 # labels: install once
 set -euo pipefail
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-cd "$tmp"
-fail() { echo "$*"; exit 1; }
+. "$THAW_SOURCE/tests/cli/common"
 
 cmake --install "$THAW_BUILD" --prefix "$tmp/first" >/dev/null
 mv first tree # it can be moved
@@ -90,6 +87,5 @@ C
     { cat cmake.log; fail "find_package(ThawLookup) does not give a working library"; }
 cmp <(./user/build/probe tables) shared.txt || fail "built by CMake it says something else"
 
-status=0
-./shared nowhere >missing.txt || status=$?
-[ $status = 66 ] && grep -q nowhere missing.txt || fail "a missing folder gives $status: $(cat missing.txt)"
+expect 66 ./shared nowhere
+grep -q nowhere out || fail "a missing folder: $(cat out)"

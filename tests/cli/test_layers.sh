@@ -2,6 +2,7 @@
 # Layers point one way: jobs -> comm -> partition -> src. Only comm/ knows MPI; OpenMP stays above partition/.
 # labels: style once
 set -euo pipefail
+. "$THAW_SOURCE/tests/cli/common"
 
 # broken TREE: print each line that breaks a rule.
 broken() {
@@ -28,15 +29,22 @@ if [ -n "$found" ]; then
     exit 1
 fi
 
+# The watchdog must see every wait for other ranks: an MPI call of comm/ is marked in watch_mpi.c, or one of these, which do not wait.
+unmarked() { # TREE: the calls that are neither
+    local quick='Comm_[gs]et_errhandler|Comm_rank|Comm_size|Errhandler_free|Finalized|Get_library_version|Init|Init_thread|Op_create|Op_free'
+    quick+='|Iallreduce|Irecv|Isend|T_[a-z_]+|Testall|Type_[a-z]+|Win_shared_query|Win_sync'
+    grep -rhoE '\bMPI_[A-Z][a-z_]+ ?\(' --include='*.[ch]' "$1/comm" | tr -d ' (' | sort -u | grep -vE "^MPI_($quick)$" |
+        grep -vxF "$(sed -nE 's/^WAITS\(([A-Za-z_]+),.*/MPI_\1/p' "$THAW_SOURCE/comm/watch_mpi.c")" || true
+}
+[ -z "$(unmarked "$THAW_SOURCE")" ] || fail "the watchdog does not see: $(unmarked "$THAW_SOURCE")"
+
 # The check itself must see each kind.
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
 count=0
 try() { # FILE LINE: a tree with one bad line
-    rm -rf "$tmp/tree"
-    mkdir -p "$tmp"/tree/{src/base,src/proto,src/dense,src/als,src/metrics,src/table,src/synth,partition,comm,jobs}
-    printf '%s\n' "$2" >"$tmp/tree/$1"
-    [ -n "$(broken "$tmp/tree")" ] || { echo "not seen: '$2' in $1"; exit 1; }
+    rm -rf tree
+    mkdir -p tree/{src/base,src/proto,src/dense,src/als,src/metrics,src/table,src/synth,partition,comm,jobs}
+    printf '%s\n' "$2" >"tree/$1"
+    [ -n "$(broken tree)" ] || fail "not seen: '$2' in $1"
     count=$((count + 1))
 }
 try src/base/x.c '#include <mpi.h>'
@@ -47,6 +55,8 @@ try comm/x.c '#include "jobs/job.h"'
 try partition/x.c '#pragma omp parallel for'
 try src/table/x.c '    exit(1);'
 try src/table/x.c '#include "table.h"'
-touch "$tmp/tree/src/table/x.c" "$tmp/tree/comm/x.c"
-[ -n "$(broken "$tmp/tree")" ] || exit 1
+touch tree/src/table/x.c tree/comm/x.c
+[ -n "$(broken tree)" ] || fail "not seen: two files of one name"
+echo '    MPI_Scan(in, out, 1, MPI_INT, MPI_SUM, c);' >tree/comm/x.c
+[ "$(unmarked tree)" = MPI_Scan ] || fail "not seen: an unmarked call"
 echo "layers hold; $count kinds of breakage are seen"

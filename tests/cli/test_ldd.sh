@@ -2,8 +2,7 @@
 # The installed lookup tool and library need neither MPI nor BLAS nor OpenMP, and the library shows only its own names.
 # labels: install once
 set -euo pipefail
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
+. "$THAW_SOURCE/tests/cli/common"
 cmake --install "$THAW_BUILD" --prefix "$tmp" >/dev/null
 
 library=$(find "$tmp" -name 'libthaw-lookup.so' -print -quit)

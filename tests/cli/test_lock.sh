@@ -3,18 +3,9 @@
 # ended; locks leave nothing behind and are no input.
 # labels: lock
 set -euo pipefail
-. "$THAW_SOURCE/tests/cli/ranks"
-tmp=$(mktemp -d)
+. "$THAW_SOURCE/tests/cli/common"
 pid=""
-trap '[ -z "$pid" ] || kill -KILL $pid 2>/dev/null || :; rm -rf "$tmp"' EXIT
-cd "$tmp"
-fail() { echo "$*"; exit 1; }
-status() { # WANT COMMAND...: the exit status, with standard error in the file "err".
-    local want=$1 got=0
-    shift
-    "$@" >out 2>err || got=$?
-    [ "$got" = "$want" ] || fail "exit $got, not $want: $* : $(cat err)"
-}
+trap '[ -z "$pid" ] || kill -KILL $pid 2>/dev/null || :; rm -rf "$tmp" "$tmp.mpi"' EXIT
 wait_for() { # FILE
     for _ in $(seq 500); do
         [ -e "$1" ] && return 0
@@ -31,16 +22,13 @@ train=(thaw train --data data --factors 8 --iterations 100000 --quiet)
 SLURM_JOB_ID=4711 "${train[@]}" --out model --log log.json >/dev/null 2>first.err &
 pid=$!
 wait_for model.lock
-for _ in $(seq 500); do
-    grep -q '"iteration":2,' log.json 2>/dev/null && break
-    sleep 0.02
-done
+await '"iteration":2,' log.json $pid
 grep -qE "^thaw train, process $pid on [^ ]+, Slurm job 4711, since 20[0-9T:-]+Z$" model.lock || fail "who: $(cat model.lock)"
 for command in "thaw train --data data --out model" "thaw train --data data --out ./model/ --force --factors 3" \
     "ranks 2 thaw train --data data --out model --quiet" "thaw synth --out model --users 9 --items 9 --interactions 99 --force" \
     "thaw prepare --events log/events-00000-of-*.csv --out model --force"; do
     # shellcheck disable=SC2086
-    status 64 $command
+    expect 64 $command
     grep -q "model/*: thaw train, process $pid on .* is writing here: wait for it, or name another folder" err || fail "$command: $(cat err)"
     [ "$(grep -c 'error:' err)" = 1 ] || fail "more than one line: $(cat err)"
 done
@@ -81,11 +69,11 @@ END
 thaw run job.ini --quiet >/dev/null 2>first.err &
 pid=$!
 wait_for whole/model.lock
-status 64 thaw run job.ini
+expect 64 thaw run job.ini
 grep -q "whole: thaw run, process $pid on" err || fail "a second run: $(cat err)"
-status 64 thaw run job.ini --force
-status 0 thaw run job.ini --dry-run
-status 64 thaw train --data whole/data --out whole/model
+expect 64 thaw run job.ini --force
+expect 0 thaw run job.ini --dry-run
+expect 64 thaw train --data whole/data --out whole/model
 grep -q "whole/model: thaw train, process $pid on" err || fail "its step: $(cat err)"
 kill -TERM $pid
 wait $pid || [ $? = 75 ] || fail "the run: $(cat first.err)"
@@ -94,7 +82,7 @@ pid=""
 
 # A lock that is held on rank 0 ends all ranks alike; a failure lets go too.
 ranks 3 thaw train --data data --out many --iterations 1 --quiet >/dev/null || fail "three ranks"
-status 65 ranks 2 thaw train --data data --out many --iterations 1 --virtual-users --virtual data
+expect 65 ranks 2 thaw train --data data --out many --iterations 1 --virtual-users --virtual data
 [ ! -e many.lock ] || fail "a failure keeps the lock"
 
 # Among event logs, a lock is not one.

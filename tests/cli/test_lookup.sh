@@ -2,17 +2,7 @@
 # thaw-lookup, verb by verb, on tables of a log with two tastes: people a1-a6 know all of x1-x6 but one each, people b1-b6 the same of y1-y6.
 # labels: lookup
 set -euo pipefail
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-cd "$tmp"
-fail() { echo "$*"; exit 1; }
-# expect STATUS COMMAND...: its output is left in out and err.
-expect() {
-    local want=$1 got=0
-    shift
-    "$@" >out 2>err </dev/null || got=$?
-    [ "$got" = "$want" ] || fail "'$*' ended with $got, not $want: $(cat err)"
-}
+. "$THAW_SOURCE/tests/cli/common"
 # golden TEXT: what is in out, \t for tabs.
 golden() { diff <(printf '%b' "$1") out || fail "unexpected output"; }
 

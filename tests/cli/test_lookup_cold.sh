@@ -3,19 +3,8 @@
 # with NumPy from the files alone.
 # labels: lookup cold
 set -euo pipefail
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-cd "$tmp"
-fail() { echo "$*"; exit 1; }
-# expect STATUS COMMAND...: its output is left in out and err.
-expect() {
-    local want=$1 got=0
-    shift
-    "$@" >out 2>err </dev/null || got=$?
-    [ "$got" = "$want" ] || fail "'$*' ended with $got, not $want: $(cat err)"
-}
-# says WORDS: the message does.
-says() { grep -qF -- "$1" err || fail "'$1' is not said: $(cat err)"; }
+. "$THAW_SOURCE/tests/cli/common"
+need_numpy
 
 thaw synth --out log --users 300 --items 80 --interactions 7000 --files 2 --quiet >/dev/null
 thaw prepare --events log/events-*.csv --columns user,item,event,value,time --event-weights view=1,cart=3,buy=5 --users log/users.csv \
@@ -24,14 +13,8 @@ thaw train --data data --out model --factors 6 --iterations 3 --quiet >/dev/null
 thaw prior --data data --model model --out prior --quiet >/dev/null
 thaw associate --data data --out association --known 0,1,3 --quiet >/dev/null
 thaw augment --data data --model model --out generator --steps 8 --quiet >/dev/null
-python=/usr/bin/python3
-"$python" -c 'import numpy' 2>/dev/null || python=
-blend=()
-if [ -n "$python" ]; then
-    "$python" "$THAW_SOURCE/tests/cli/cold_scores.py" blend prior blend.pb
-    blend=(--blend blend.pb)
-fi
-models=(--prior prior --association association --generator generator "${blend[@]}")
+python3 "$THAW_SOURCE/tests/cli/cold_scores.py" blend prior blend.pb
+models=(--prior prior --association association --generator generator --blend blend.pb)
 
 # Tables hold the models: the same bytes from three ranks; nothing new for the same, a new version for others.
 expect 0 thaw tables --model model --out tables "${models[@]}" --quiet
@@ -70,10 +53,8 @@ expect 65 thaw-lookup check broken
 says "associate.n001.items-00001-of-00003.values.npy"
 
 # The scores, against NumPy.
-if [ -n "$python" ]; then
-    "$python" "$THAW_SOURCE/tests/cli/cold_scores.py" check tables
-    "$python" "$THAW_SOURCE/tests/cli/cold_scores.py" interests tables
-fi
+python3 "$THAW_SOURCE/tests/cli/cold_scores.py" check tables
+python3 "$THAW_SOURCE/tests/cli/cold_scores.py" interests tables
 
 # Profiles: what is not known is told, and contributes nothing.
 items=($(thaw-lookup export tables --kind items | cut -d, -f1 | sed -n 2,9p))

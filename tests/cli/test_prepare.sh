@@ -2,12 +2,7 @@
 # thaw prepare: a small log with every kind of line, its ledger counted by hand, its shards read back with NumPy.
 # labels: prepare golden
 set -euo pipefail
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-cd "$tmp"
-fail() { echo "$*"; exit 1; }
-python=python3
-[ ! -x /usr/bin/python3 ] || python=/usr/bin/python3 # where the distribution's NumPy is
+. "$THAW_SOURCE/tests/cli/common"
 
 # 17 lines: a header, a blank one, one without user, one without item, 3 bad ones, 10 events.
 cat >log.csv <<'LOG'
@@ -35,33 +30,33 @@ options=(--events log.csv --event-weights view=1,cart=3,buy=5 --max-bad-fraction
 # Events 10; ann-pen 11 (merged 1), ann-ink 1, bob-pen 1, bob-"ink, red" 3, cat-pen 0 (merged 1, left out), dan-ink 1, dan-pen 7
 # (merged 1): 6 pairs. Users ann, bob, dan, and zoe who has a profile alone; items pen, ink, "ink, red".
 thaw prepare "${options[@]}" --users users.csv --user-attributes id,age:numeric --out data --format csv >found.csv 2>log.txt
-expect() { grep -qx "$1,$2" found.csv || fail "expected $1,$2: $(grep "^$1," found.csv)"; }
-expect lines 17
-expect lines-header 1
-expect lines-blank 1
-expect skipped-no-user 1
-expect skipped-no-item 1
-expect bad-event 1
-expect bad-not-finite 1
-expect bad-quote 1
-expect events 10
-expect events-merged 3
-expect pairs-not-positive 1
-expect pairs-filtered 0
-expect pairs 6
-expect users 4
-expect users-without-interactions 1
-expect users-attribute-lines 4
-expect users-attribute-lines-skipped 1
-expect users-attribute-lines-replaced 0
-expect items 3
-expect items-degree-max 3
-expect users-degree-median 2
-expect value-min 1
-expect value-max 11
-expect value-mean 4
-expect time-min 77
-expect time-max 1577836800
+count() { grep -qx "$1,$2" found.csv || fail "expected $1,$2: $(grep "^$1," found.csv)"; }
+count lines 17
+count lines-header 1
+count lines-blank 1
+count skipped-no-user 1
+count skipped-no-item 1
+count bad-event 1
+count bad-not-finite 1
+count bad-quote 1
+count events 10
+count events-merged 3
+count pairs-not-positive 1
+count pairs-filtered 0
+count pairs 6
+count users 4
+count users-without-interactions 1
+count users-attribute-lines 4
+count users-attribute-lines-skipped 1
+count users-attribute-lines-replaced 0
+count items 3
+count items-degree-max 3
+count users-degree-median 2
+count value-min 1
+count value-max 11
+count value-mean 4
+count time-min 77
+count time-max 1577836800
 awk -F, '{ n[$1] = $2; if ($1 ~ /^(lines-|skipped-|bad-)/) lines += $2 }
     END { if (lines + n["events"] != n["lines"]) exit 1
           if (n["events-merged"] + n["pairs-not-positive"] + n["pairs-filtered"] + n["pairs"] != n["events"]) exit 1 }' found.csv ||
@@ -76,16 +71,12 @@ cmp data/quarantine.tsv quarantine.want
 # The same as text and JSON.
 thaw prepare "${options[@]}" --out text | grep -E '^ *interactions  +6$' >/dev/null || fail "no line of text about the interactions"
 thaw prepare "${options[@]}" --out json --format jsonl >found.json
-$python -c 'import json; d = json.load(open("found.json")); assert d["pairs"] == 6 and d["users"] == 3, d' || fail "not JSON"
+python3 -c 'import json; d = json.load(open("found.json")); assert d["pairs"] == 6 and d["users"] == 3, d' || fail "not JSON"
 
 # A dataset is not overwritten unless told to, and the old one survives a failure.
-status=0
-thaw prepare "${options[@]}" --out text 2>log.txt || status=$?
-[ $status = 64 ] && grep -q -- --force log.txt || fail "a dataset in the way: status $status, $(cat log.txt)"
+refused 64 --force thaw prepare "${options[@]}" --out text --min-user 2
 before=$(sha256sum text/users-* text/items-* text/manifest.pb | sha256sum)
-status=0
-thaw prepare "${options[@]}" --out text --force --min-user 100 2>log.txt >/dev/null || status=$?
-[ $status = 65 ] || fail "no interactions left: status $status"
+refused 65 'no interactions are left' thaw prepare "${options[@]}" --out text --force --min-user 100
 [ "$(sha256sum text/users-* text/items-* text/manifest.pb | sha256sum)" = "$before" ] || fail "a failed --force harmed the old dataset"
 thaw prepare "${options[@]}" --out text --force --parts 2 >/dev/null
 [ "$(ls text | tr '\n' ' ')" = "items-00000-of-00002.npz items-00001-of-00002.npz manifest.pb quarantine.tsv users-00000-of-00002.npz users-00001-of-00002.npz " ] ||
@@ -110,8 +101,8 @@ pairs --min-user 2 --min-item 2 >core.csv
 grep -qx pairs,4 core.csv && grep -qx pairs-filtered,2 core.csv && grep -qx users-filtered,1 core.csv && grep -qx items-filtered,1 core.csv ||
     fail "core: $(grep -E 'pairs|filter' core.csv)"
 
-$python -c 'import numpy' 2>/dev/null || { echo "skipped the rest: python3-numpy is missing"; exit 77; }
-$python - <<'PY'
+need_numpy # for the rest
+python3 - <<'PY'
 import glob, numpy as np
 def load(side):
     ids, rows, features, nnz = [], [], [], 0
@@ -147,5 +138,5 @@ printf 'item,colour\npen,red\nink,red\ncap,red\nbox,blue\nlid,blue\n"ink, red",g
 for most in 1,1 2,2 3,3 4,3; do
     thaw prepare "${options[@]}" --items colours.csv --item-attributes item,colour:categorical --max-categories "${most%,*}" --force --out data --format csv \
         >found.csv
-    expect items-features "${most#*,}"
+    count items-features "${most#*,}"
 done

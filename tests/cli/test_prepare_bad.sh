@@ -2,11 +2,7 @@
 # thaw prepare and input that is wrong: the right exit status, one clear line, and nothing half-written but the quarantine.
 # labels: prepare errors
 set -euo pipefail
-. "$THAW_SOURCE/tests/cli/ranks"
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-cd "$tmp"
-fail() { echo "$*"; exit 1; }
+. "$THAW_SOURCE/tests/cli/common"
 
 # refuse STATUS WORDS LEFT OPTIONS...: thaw refuses with WORDS in the message, and leaves LEFT in the folder ("-": no folder,
 # "?": no folder, or the quarantine). Every other time on two ranks.

@@ -2,10 +2,7 @@
 # thaw prepare: the same events in any packing, delimiter, number of files and order of columns give the same shards.
 # labels: prepare
 set -euo pipefail
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-fail() { echo "$*"; exit 1; }
-cd "$tmp"
+. "$THAW_SOURCE/tests/cli/common"
 
 mkdir log
 seq 1 4000 | awk '{ printf "u%d,i%d,%d,%d\n", ($1 * 7919) % 131, ($1 * 104729) % 57, $1 % 5 + 1, 1600000000 + $1 * 60 }' >plain.csv

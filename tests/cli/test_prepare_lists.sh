@@ -3,11 +3,7 @@
 # item spoils its own event alone.
 # labels: prepare
 set -euo pipefail
-. "$THAW_SOURCE/tests/cli/ranks"
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-cd "$tmp"
-fail() { echo "$*"; exit 1; }
+. "$THAW_SOURCE/tests/cli/common"
 
 # Users with 1 to 40 items, some more than once, and one with more than the exchange buffers hold.
 awk 'BEGIN { for (u = 0; u < 2000; u++) { printf "u%d", u; for (i = 0; i <= u % 40; i++) printf " i%d", (u * 7 + i * i * 3) % 500; print "" }
@@ -38,15 +34,10 @@ printf 'bad.csv:5\tid-too-long\t%s,pen\nbad.csv:6\tid-too-long\t%s\nbad.csv:6\tc
     fail "quarantine: $(cat bad/quarantine.tsv)"
 
 # Clear refusals.
-refuse() { # STATUS WORDS OPTIONS...
-    local want=$1 words=$2 got=0
-    shift 2
-    thaw prepare --layout lists --out none --quiet "$@" 2>err >/dev/null || got=$?
-    [ $got = "$want" ] && grep -q -- "$words" err || fail "$*: ended with $got: $(cat err)"
-}
-refuse 64 '--columns' --events lists.txt --columns user,item
-refuse 64 '--header' --events lists.txt --header yes
+lists=(thaw prepare --layout lists --out none --quiet)
+refused 64 '--columns' "${lists[@]}" --events lists.txt --columns user,item
+refused 64 '--header' "${lists[@]}" --events lists.txt --header yes
 printf 'ann\nbob\n' >alone.txt
-refuse 65 'no line has a user and an item' --events alone.txt
-refuse 65 'max-bad-fraction.*longer than 255' --events bad.csv
+refused 65 'no line has a user and an item' "${lists[@]}" --events alone.txt
+refused 65 'max-bad-fraction.*longer than 255' "${lists[@]}" --events bad.csv
 [ ! -e none ] || [ "$(ls none)" = quarantine.tsv ] || fail "left behind: $(ls none)"

@@ -2,11 +2,8 @@
 # thaw prepare on real logs, where THAW_DATA has them: nothing is silently dropped, the counts are the known ones.
 # labels: prepare data
 set -euo pipefail
-[ -n "${THAW_DATA:-}" ] || { echo "skipped: THAW_DATA is not set (folder with online-retail, ml-1m, ml-100k)"; exit 77; }
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-fail() { echo "$*"; exit 1; }
-cd "$tmp"
+. "$THAW_SOURCE/tests/cli/common"
+[ -n "${THAW_DATA:-}" ] || skip "THAW_DATA is not set (folder with online-retail, ml-1m, ml-100k)"
 
 prepare() { # RANKS OUT OPTIONS...
     local n=$1 out=$2

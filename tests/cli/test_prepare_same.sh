@@ -3,14 +3,9 @@
 # cut and spilled; a slow re-implementation finds the same interactions.
 # labels: prepare determinism
 set -euo pipefail
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-cd "$tmp"
-fail() { echo "$*"; exit 1; }
-python=python3
-[ ! -x /usr/bin/python3 ] || python=/usr/bin/python3 # where the distribution's NumPy is
+. "$THAW_SOURCE/tests/cli/common"
 
-$python - <<'PY'
+python3 - <<'PY'
 import random
 random.seed(3)
 out = open("log.csv", "wb")
@@ -71,9 +66,9 @@ for rules in "--min-user 3 --min-item 9" "--duplicates last --negative keep --co
     rm -r many rules
 done
 
-$python -c 'import numpy' 2>/dev/null || { echo "skipped the rest: python3-numpy is missing"; exit 77; }
+need_numpy # for the rest
 prepare 2 core --events log.csv --min-user 3 --min-item 9
-$python - <<'PY'
+python3 - <<'PY'
 import collections, glob, numpy as np
 weight = {b"view": 1, b"cart": 3, b"buy": 5}
 pairs = collections.defaultdict(float)

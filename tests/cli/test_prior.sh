@@ -3,17 +3,8 @@
 # thaw tables --prior: vectors of items that training knew nothing of.
 # labels: prior determinism
 set -euo pipefail
-. "$THAW_SOURCE/tests/cli/ranks"
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-cd "$tmp"
-fail() { echo "$*"; exit 1; }
-expect() { # STATUS COMMAND...: its output is left in out and err
-    local want=$1 got=0
-    shift
-    "$@" >out 2>err </dev/null || got=$?
-    [ "$got" = "$want" ] || fail "'$*' ended with $got, not $want: $(cat err)"
-}
+. "$THAW_SOURCE/tests/cli/common"
+need_numpy
 
 # Users of three groups, who take items of their own third, and items with a title and a price.
 awk 'BEGIN { srand(7); print "id,group,age" >"users.csv"; print "id,title,price" >"items.csv"

@@ -2,15 +2,10 @@
 # thaw run: steps are skipped, run again or resumed as their options, inputs and outputs say; errors name file and line.
 # labels: run
 set -euo pipefail
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-cd "$tmp"
-fail() { echo "$*"; exit 1; }
+. "$THAW_SOURCE/tests/cli/common"
 summary() { # WORDS COMMAND...: the last line of a run
-    local words=$1
-    shift
-    "$@" >out 2>err || fail "'$*' ends with $?: $(cat err)"
-    grep -q "$words" err || fail "'$*' does not end with '$words': $(cat err)"
+    expect 0 "${@:2}"
+    says "$1"
 }
 
 # ---- All of it, with defaults for everything between the steps ----
@@ -90,39 +85,26 @@ summary "2 steps run" thaw run own/own.ini
 # ---- A dataset that the job did not write is not replaced, however often it is tried ----
 thaw prepare --quiet --events own/logs --columns user,item --parts 2 --out own/other/data >/dev/null
 cp own/other/data/manifest.pb before.pb
-for i in 1 2; do
-    status=0
-    thaw run own/own.ini --force --set job.out="$tmp/own/other" >out 2>err || status=$?
-    [ $status = 64 ] && grep -q 'holds a dataset already' err || fail "try $i over a dataset of others ends with $status: $(cat err)"
+for _ in 1 2; do
+    refused 64 'holds a dataset already' thaw run own/own.ini --force --set job.out="$tmp/own/other"
 done
 cmp before.pb own/other/data/manifest.pb
 head -c 99 /dev/urandom >own/other/job.pb
-thaw run own/own.ini --set job.out="$tmp/own/other" >out 2>err && fail "a damaged record is taken"
-grep -q 'job.pb: .*remove the folder' err || fail "a damaged record: $(cat err)"
+refused 65 'job.pb: .*remove the folder' thaw run own/own.ini --set job.out="$tmp/own/other"
 
 # ---- A training that is stopped goes on, and ends as if it had not been ----
 long=(thaw run own/own.ini --set train.iterations=800 train.checkpoint-every=1)
 "${long[@]}" job.out="$tmp/whole" >/dev/null 2>&1
-"${long[@]}" job.out="$tmp/parts" >out 2>err &
-pid=$!
-for _ in $(seq 600); do
-    [ -e parts/model/current ] && break
-    sleep 0.05
-done
-kill -TERM $pid
-status=0
-wait $pid || status=$?
-[ $status = 75 ] || fail "a stopped run ends with $status: $(cat err)"
+expect 75 signal_at '"event":"checkpoint"' TERM parts.json "${long[@]}" job.out="$tmp/parts"
 "${long[@]}" job.out="$tmp/parts" --dry-run >plan 2>/dev/null
 grep -q 'train  *resume' plan || fail "the plan after a stop is: $(cat plan)"
-"${long[@]}" job.out="$tmp/parts" >out 2>err || fail "the resumed run fails: $(cat err)"
+expect 0 "${long[@]}" job.out="$tmp/parts"
 cmp whole/model/current/users-00000-of-00002.npy parts/model/current/users-00000-of-00002.npy
 cmp whole/model/current/items-00001-of-00002.npy parts/model/current/items-00001-of-00002.npy
 
 # ---- Some of the steps: the rest is as it is ----
 steps=(thaw run own/own.ini --set job.out="$tmp/some" --steps)
-"${steps[@]}" train >out 2>err && fail "a step runs without its input"
-grep -qF "train reads $tmp/some/data, which prepare has not written (or not finished): run it first, --steps prepare" err || fail "a missing step: $(cat err)"
+refused 66 "train reads $tmp/some/data, which prepare has not written (or not finished): run it first, --steps prepare" "${steps[@]}" train
 "${steps[@]}" train prepare --dry-run >plan 2>/dev/null
 grep -q '^  train  *run  *(after prepare)' plan || fail "the plan of two steps is: $(cat plan)"
 summary "1 steps run, 0 up to date" "${steps[@]}" prepare
@@ -144,31 +126,26 @@ job, prepare, train = [json.loads(line) for line in sys.stdin]
 assert job["out"] == "own/made" and train["step"] == "train" and len(prepare["events"]) == 4, prepare'
 
 # ---- Errors: exit status, file and line ----
-refused() { # CODE WORDS TEXT-OF-JOB-FILE [OPTIONS...]
-    local code=$1 words=$2 status=0
+bad_job() { # STATUS WORDS TEXT-OF-JOB-FILE [OPTIONS...]
     printf "$3" >bad.ini
-    shift 3
-    thaw run bad.ini "$@" >out 2>err || status=$?
-    [ $status = "$code" ] || fail "exit status $status instead of $code for: $(cat bad.ini; cat err)"
-    grep -qF -- "$words" err || fail "no '$words' in: $(cat err)"
+    expect "$1" thaw run bad.ini "${@:4}"
+    grep -qF -- "$2" err || fail "no '$2' for $(cat bad.ini): $(cat err)"
     [ "$(grep -c error: err)" = 1 ] || fail "more than one error: $(cat err)"
 }
-refused 64 'bad.ini:3: [train] factor: unknown option --factor (the nearest is --factors)' '[train]\n\nfactor = 3\n'
-refused 64 'bad.ini:2: [train] factors' '[train]\nfactors = many\n'
-refused 64 'bad.ini:2: no job is called [trian]' '[job]\n[trian]\n'
-refused 64 'bad.ini:2: [job] dir' '[job]\ndir = x\n[train]\n'
-refused 64 'bad.ini:1:' 'words\n'
-refused 64 'bad.ini:3: [train] factors was given in line 2' '[train]\nfactors = 1\nfactors = 2\n'
-refused 64 'bad.ini:2: [prepare] force: expected yes or no' '[prepare]\nforce = maybe\n'
-refused 64 'bad.ini:2: [train] threads' '[train]\nthreads = 3\n'
-refused 64 'bad.ini: no section of a job' '# nothing\n'
-refused 64 '--steps trian: no such step in bad.ini; it has prepare, train' '[prepare]\nevents = bad.ini\n[train]\n' --steps trian
-refused 64 'stall-timeout: belongs on the command line' '[train]\nstall-timeout = 3\n'
-refused 64 '--set train.x=1' '[train]\n' --set train.x=1
-refused 64 '[prepare] --events is missing' '[prepare]\n'
-refused 66 'nowhere.csv' '[prepare]\nevents = nowhere.csv\n'
+bad_job 64 'bad.ini:3: [train] factor: unknown option --factor (the nearest is --factors)' '[train]\n\nfactor = 3\n'
+bad_job 64 'bad.ini:2: [train] factors' '[train]\nfactors = many\n'
+bad_job 64 'bad.ini:2: no job is called [trian]' '[job]\n[trian]\n'
+bad_job 64 'bad.ini:2: [job] dir' '[job]\ndir = x\n[train]\n'
+bad_job 64 'bad.ini:1:' 'words\n'
+bad_job 64 'bad.ini:3: [train] factors was given in line 2' '[train]\nfactors = 1\nfactors = 2\n'
+bad_job 64 'bad.ini:2: [prepare] force: expected yes or no' '[prepare]\nforce = maybe\n'
+bad_job 64 'bad.ini:2: [train] threads' '[train]\nthreads = 3\n'
+bad_job 64 'bad.ini: no section of a job' '# nothing\n'
+bad_job 64 '--steps trian: no such step in bad.ini; it has prepare, train' '[prepare]\nevents = bad.ini\n[train]\n' --steps trian
+bad_job 64 'stall-timeout: belongs on the command line' '[train]\nstall-timeout = 3\n'
+bad_job 64 '--set train.x=1' '[train]\n' --set train.x=1
+bad_job 64 '[prepare] --events is missing' '[prepare]\n'
+bad_job 66 'nowhere.csv' '[prepare]\nevents = nowhere.csv\n'
 printf 'only,one\n\377\376\n' >broken.csv
-refused 65 'prepare: ' '[prepare]\nevents = broken.csv\ncolumns = user,item,time\nheader = no\n'
-status=0
-thaw run nowhere.ini 2>err || status=$?
-[ $status = 66 ] || fail "a missing job file ends with $status"
+bad_job 65 'prepare: ' '[prepare]\nevents = broken.csv\ncolumns = user,item,time\nheader = no\n'
+refused 66 nowhere.ini thaw run nowhere.ini

@@ -2,17 +2,7 @@
 # thaw score-users: users of the right taste score low, mixed ones high; the same bytes for any ranks and threads; refusals are clear.
 # labels: augment determinism
 set -euo pipefail
-. "$THAW_SOURCE/tests/cli/ranks"
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-cd "$tmp"
-fail() { echo "$*"; exit 1; }
-expect() { # STATUS COMMAND...: its output is left in out and err
-    local want=$1 got=0
-    shift
-    "$@" >out 2>err </dev/null || got=$?
-    [ "$got" = "$want" ] || fail "'$*' ended with $got, not $want: $(cat err)"
-}
+. "$THAW_SOURCE/tests/cli/common"
 
 # Users of three groups take items of their own third; every 20th takes anything.
 awk 'BEGIN { srand(3); for (u = 0; u < 400; u++) for (n = 0; n < 16; n++)
@@ -42,16 +32,8 @@ PY
 
 # A signal ends it between two batches, and no file is left, old or new.
 thaw augment --model model --out noisy --steps 2 --noise 64 --adversary 0 --virtual-below 0 --quiet >/dev/null
-thaw score-users --model model --generator noisy --draws 1024 --out late.csv --log late.json >/dev/null 2>err &
-pid=$!
-for _ in $(seq 1000); do
-    grep -q '"what":"scoring users"' late.json 2>/dev/null && break
-    sleep 0.02
-done
-kill -USR1 $pid
-got=0
-wait $pid || got=$?
-[ "$got" = 75 ] && grep -q 'stopped on request' err && [ -z "$(find . -name 'late.csv*')" ] || fail "exit $got after SIGUSR1: $(cat err) $(ls)"
+expect 75 signal_at '"what":"scoring users"' USR1 late.json thaw score-users --model model --generator noisy --draws 1024 --out late.csv
+grep -q 'stopped on request' err && [ -z "$(find . -name 'late.csv*')" ] || fail "after SIGUSR1: $(cat err) $(ls)"
 
 expect 66 "${score[@]}" --generator nowhere
 expect 64 "${score[@]}" --episodes time

@@ -2,10 +2,7 @@
 # jobs/setup where nothing can be installed: it says exactly what is missing, and takes it from modules where there are some.
 # labels: setup once
 set -euo pipefail
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-cd "$tmp"
-fail() { echo "$*"; exit 1; }
+. "$THAW_SOURCE/tests/cli/common"
 module() { return 1; } # a site without a module that helps; the real one would not be the same everywhere
 export -f module
 

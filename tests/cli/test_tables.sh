@@ -2,17 +2,7 @@
 # thaw tables: the same bytes for any number of ranks; versions, current, --keep, --force; what does not fit is refused and leaves nothing.
 # labels: tables determinism
 set -euo pipefail
-. "$THAW_SOURCE/tests/cli/ranks"
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-cd "$tmp"
-fail() { echo "$*"; exit 1; }
-expect() { # STATUS COMMAND...: its output is left in out and err
-    local want=$1 got=0
-    shift
-    "$@" >out 2>err </dev/null || got=$?
-    [ "$got" = "$want" ] || fail "'$*' ended with $got, not $want: $(cat err)"
-}
+. "$THAW_SOURCE/tests/cli/common"
 
 thaw synth --out log --users 300 --items 80 --interactions 5000 --seed 4 --quiet >/dev/null
 common=(--columns user,item,event,value,time --event-weights view=1,cart=3,buy=5 --quiet)

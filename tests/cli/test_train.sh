@@ -2,23 +2,11 @@
 # thaw train: the same bytes for any ranks and threads, after a stop and a restart too; the objective falls; refusals are clear.
 # labels: train determinism
 set -euo pipefail
-. "$THAW_SOURCE/tests/cli/ranks"
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-cd "$tmp"
-fail() { echo "$*"; exit 1; }
+. "$THAW_SOURCE/tests/cli/common"
 
 thaw synth --out log --users 500 --items 200 --interactions 12000 --quiet >/dev/null
 thaw prepare --events log/events-*.csv --out data --event-weights view=1,cart=3,buy=5 --parts 7 --quiet >/dev/null
 train=(thaw train --data data --quiet --holdout-users 0.2 --factors 12 --iterations 6)
-
-# status WANT COMMAND...: the exit status, with standard error in the file "err".
-status() {
-    local want=$1 got=0
-    shift
-    "$@" >out 2>err || got=$?
-    [ "$got" = "$want" ] || fail "exit $got, not $want: $* : $(cat err)"
-}
 same_model() { # A B ITERATION: factors and the record of iterations
     for f in "$1/iteration-$3"/*.npy; do cmp "$f" "$2/iteration-$3/${f##*/}" || fail "$2 differs from $1"; done
 }
@@ -77,35 +65,26 @@ same_model plain resumed 000006
 # A signal: the iteration is finished and saved, exit 75; the next run goes on.
 long=(--factors 24 --iterations 160 --checkpoint-every 0)
 "${train[@]}" --out whole "${long[@]}" >/dev/null
-"${train[@]}" --out stopped "${long[@]}" --log stopped.json >/dev/null 2>err &
-pid=$!
-for _ in $(seq 500); do
-    grep -q '"iteration":3,' stopped.json 2>/dev/null && break
-    sleep 0.02
-done
-kill -TERM $pid
-got=0
-wait $pid || got=$?
-[ "$got" = 75 ] || fail "exit $got after SIGTERM: $(cat err)"
+expect 75 signal_at '"iteration":3,' TERM stopped.json "${train[@]}" --out stopped "${long[@]}"
 grep -q 'stopped on request after iteration' err || fail "message: $(cat err)"
 mpirun -n 2 --bind-to none "${train[@]}" --out stopped "${long[@]}" >/dev/null
 same_model whole stopped 000160
 
 # Nothing to do: says so, prints the same report, leaves the files alone.
 before=$(stat -c %y.%i plain/iteration-000006/manifest.pb)
-status 0 thaw train --data data --holdout-users 0.2 --factors 12 --iterations 6 --out plain
+expect 0 thaw train --data data --holdout-users 0.2 --factors 12 --iterations 6 --out plain
 grep -q 'nothing to do' err || fail "finished: $(cat err)"
 [ "$before" = "$(stat -c %y.%i plain/iteration-000006/manifest.pb)" ] || fail "a finished model was written again"
 
 # Other options or data are refused with both values, --force starts anew.
-status 64 "${train[@]}" --out plain --factors 16
+expect 64 "${train[@]}" --out plain --factors 16
 grep -q 'factors 12, this run says 16' err || fail "refusal: $(cat err)"
-status 64 "${train[@]}" --out plain --holdout-users 0.3
-status 64 "${train[@]}" --out plain --solver cg
+expect 64 "${train[@]}" --out plain --holdout-users 0.3
+expect 64 "${train[@]}" --out plain --solver cg
 thaw prepare --events log/events-*.csv --out other --event-weights view=1,cart=3,buy=4 --parts 7 --quiet >/dev/null
-status 65 thaw train --data other --quiet --holdout-users 0.2 --factors 12 --iterations 6 --out plain
+expect 65 thaw train --data other --quiet --holdout-users 0.2 --factors 12 --iterations 6 --out plain
 grep -q 'another dataset' err || fail "other data: $(cat err)"
-status 0 "${train[@]}" --out plain --iterations 3 --factors 5 --force
+expect 0 "${train[@]}" --out plain --iterations 3 --factors 5 --force
 [ "$(ls plain)" = "$(printf 'current\niteration-000003')" ] || fail "after --force: $(ls plain)"
 
 # A damaged newest version: its file is named, the one before is used, and the end is the same. When both are damaged, --force starts
@@ -122,21 +101,21 @@ for how in flipped cut missing swapped mixed unmarked; do
         mixed) cp "hurt/iteration-000003/$part" "$new" ;;
         unmarked) rm "$new/manifest.pb" && named=manifest.pb ;;
     esac
-    status 0 ranks 2 thaw train --data data --holdout-users 0.2 --factors 12 --iterations 6 --out hurt
+    expect 0 ranks 2 thaw train --data data --holdout-users 0.2 --factors 12 --iterations 6 --out hurt
     grep -q "warning: hurt: using iteration 3, because the newer checkpoint is damaged: .*$named" err || fail "$how: $(cat err)"
     same_model resumed hurt 000006
 done
 printf x | dd of="hurt/iteration-000006/$part" bs=1 seek=300 conv=notrunc 2>/dev/null
 rm hurt/iteration-000003/manifest.pb
-status 65 ranks 2 "${train[@]}" --out hurt
+expect 65 ranks 2 "${train[@]}" --out hurt
 grep -q "iteration-000006/$part.*no other checkpoint is intact: --force starts anew" err || fail "both damaged: $(cat err)"
-status 0 "${train[@]}" --out hurt --force
+expect 0 "${train[@]}" --out hurt --force
 same_model resumed hurt 000006
 
 # Killed between two renames: what stood aside comes back, and what was unfinished goes.
 mv hurt/iteration-000006 hurt/iteration-000006.old
 mkdir hurt/iteration-000009.tmp
-status 0 thaw train --data data --holdout-users 0.2 --factors 12 --iterations 6 --out hurt
+expect 0 thaw train --data data --holdout-users 0.2 --factors 12 --iterations 6 --out hurt
 grep -q 'nothing to do' err && [ "$(ls hurt)" = "$(printf 'current\niteration-000006')" ] || fail "aside: $(cat err; ls hurt)"
 
 # Checkpoints in the background: every one is told of, and the end is the same bytes.
@@ -155,16 +134,7 @@ PY
 
 # A signal while one is in flight, at several moments: what is saved is the iteration that ends with it, and nothing else is left.
 for n in 3 4 5 6; do
-    "${train[@]}" --out flight --factors 64 --iterations 4000 --checkpoint-every 2 --log flight.json >/dev/null 2>err &
-    pid=$!
-    for _ in $(seq 1000); do
-        grep -q "\"iteration\":$n," flight.json 2>/dev/null && break
-        sleep 0.01
-    done
-    kill -USR1 $pid
-    got=0
-    wait $pid || got=$?
-    [ "$got" = 75 ] || fail "exit $got after SIGUSR1: $(cat err)"
+    expect 75 signal_at "\"iteration\":$n," USR1 flight.json "${train[@]}" --out flight --factors 64 --iterations 4000 --checkpoint-every 2
     [ -z "$(ls flight | grep -vE '^(current|iteration-[0-9]{6})$')" ] && [ ! -e flight.lock ] || fail "left: $(ls flight)"
     at=$((10#$(readlink flight/current | tr -dc 0-9)))
     grep -q "after iteration $at, which is saved" err || fail "iteration $at is saved, but: $(cat err)"
@@ -176,7 +146,7 @@ done
 
 # A write that fails in the background ends the job, with the writer's words; the older version is as it was.
 "${train[@]}" --out full --factors 64 --iterations 2 >/dev/null
-status 74 bash -c 'trap "" XFSZ; ulimit -f 8; exec "$@"' - "${train[@]}" --out full --factors 64 --iterations 5000 --checkpoint-every 2
+expect 74 bash -c 'trap "" XFSZ; ulimit -f 8; exec "$@"' - "${train[@]}" --out full --factors 64 --iterations 5000 --checkpoint-every 2
 grep -q 'cannot write full/iteration-0000.*: File too large' err || fail "a full disk: $(cat err)"
 [ "$(grep -c error: err)" = 1 ] && [ "$(ls full)" = "$(printf 'attempts.pb\ncurrent\niteration-000002')" ] || fail "left: $(cat err; ls full)"
 "${train[@]}" --out full --factors 64 --iterations 6 >/dev/null
@@ -184,30 +154,30 @@ grep -q 'cannot write full/iteration-0000.*: File too large' err || fail "a full
 same_model roomy full 000006
 
 # Clear refusals.
-status 66 thaw train --data nowhere --out x
-status 64 thaw train --data data --out x --patience 2
+expect 66 thaw train --data nowhere --out x
+expect 64 thaw train --data data --out x --patience 2
 grep -q 'holdout-users' err || fail "patience: $(cat err)"
-status 66 thaw train --data data --out x --holdout-list nowhere
-status 64 thaw train --data data --out x --factors 0
+expect 66 thaw train --data data --out x --holdout-list nowhere
+expect 64 thaw train --data data --out x --factors 0
 touch taken
-status 74 ranks 2 "${train[@]}" --out taken/x # before the work, not after
+expect 74 ranks 2 "${train[@]}" --out taken/x # before the work, not after
 grep -q 'a file is in the way' err && [ ! -s out ] || fail "no place to write: $(cat out err)"
 printf x | dd of="$(ls data/users-*.npz | head -1)" bs=1 seek=600 conv=notrunc 2>/dev/null
-status 65 ranks 2 "${train[@]}" --out x
+expect 65 ranks 2 "${train[@]}" --out x
 grep -q 'users-0' err || fail "damaged shard: $(cat err)"
 [ ! -e x/current ] || fail "something was written"
 
 # Numbers that overflow stop the run with the row's name.
 awk 'BEGIN { for (u = 0; u < 40; u++) for (i = 0; i < 8; i++) print "u" u ",i" (u * 7 + i * 3) % 30 "," (u == 11 && i == 3 ? "1e30" : 1) }' >big.csv
 thaw prepare --events big.csv --columns user,item,value --out big --parts 3 --quiet >/dev/null
-status 79 ranks 2 thaw train --data big --out x --strength raw --alpha 1e10 --quiet
+expect 79 ranks 2 thaw train --data big --out x --strength raw --alpha 1e10 --quiet
 grep -q 'row [0-9]* of users' err || fail "overflow: $(cat err)"
 
 # Early stops by tolerance and by quality.
 thaw prepare --events log/events-*.csv --out fresh --event-weights view=1,cart=3,buy=5 --parts 7 --quiet >/dev/null
-status 0 thaw train --data fresh --out tolerant --factors 4 --iterations 200 --tolerance 1e-3
+expect 0 thaw train --data fresh --out tolerant --factors 4 --iterations 200 --tolerance 1e-3
 grep -q 'finished (tolerance)' err || fail "tolerance: $(cat err)"
-status 0 thaw train --data fresh --out patient --factors 8 --iterations 200 --holdout-users 0.3 --patience 2 --quality-known 3
+expect 0 thaw train --data fresh --out patient --factors 8 --iterations 200 --holdout-users 0.3 --patience 2 --quality-known 3
 grep -q 'finished (quality)' err || fail "patience: $(cat err)"
 
 # The best iteration is what early stopping publishes, whatever came between; its record goes on to the end.
@@ -229,32 +199,23 @@ same_model unbroken best "$(basename "$(readlink unbroken/current)" | tr -dc 0-9
 
 # Stopped when the best one is long past: both versions are there, and the end is the same.
 "${patient[@]}" --patience 150 --out whole2 >whole2.csv
-"${patient[@]}" --patience 150 --out broken --log broken.json >/dev/null 2>err &
-pid=$!
-for _ in $(seq 400); do
-    grep -q '"iteration":60,' broken.json 2>/dev/null && break
-    sleep 0.02
-done
-kill -TERM $pid
-got=0
-wait $pid || got=$?
-[ "$got" = 75 ] || fail "exit $got after SIGTERM: $(cat err)"
+expect 75 signal_at '"iteration":60,' TERM broken.json "${patient[@]}" --patience 150 --out broken
 [ -e "broken/$(readlink whole2/current)" ] || fail "without the best one: $(ls broken)"
 cp -r broken damaged
 mpirun -n 2 --bind-to none "${patient[@]}" --patience 150 --out broken >broken.csv
 cmp whole2.csv broken.csv || fail "a broken run reports something else"
 same_model whole2 broken "$(basename "$(readlink whole2/current)" | tr -dc 0-9)"
 for f in damaged/"$(readlink whole2/current)"/items-*.npy; do printf x | dd of="$f" bs=1 seek=200 conv=notrunc 2>/dev/null; done
-status 0 thaw train --data fresh --factors 8 --iterations 150 --holdout-users 0.3 --quality-known 3 --patience 150 --out damaged
+expect 0 thaw train --data fresh --factors 8 --iterations 150 --holdout-users 0.3 --quality-known 3 --patience 150 --out damaged
 grep -q 'warning:.*the best so far, are not at hand' err || fail "a damaged best version: $(cat err)"
 
 # The start alone: users are zeros; tables refuse it; training goes on from it.
 "${train[@]}" --data fresh --out start --iterations 0 >start.txt
 [ "$(kept start)" = 0 ] || fail "the start: $(ls start)"
 [ -z "$(tail -qc +129 start/iteration-000000/users-*.npy | tr -d '\0' | sed -n 1p)" ] || fail "users of the start are not zeros"
-status 65 thaw tables --model start --out refused
+expect 65 thaw tables --model start --out refused
 grep -q 'no iteration' err || fail "tables of the start: $(cat err)"
-status 0 thaw evaluate --data fresh --model start --known 3 --cutoffs 10
+expect 0 thaw evaluate --data fresh --model start --known 3 --cutoffs 10
 grep -q 'warning:.*no iteration' err || fail "evaluation of the start: $(cat err)"
 "${train[@]}" --data fresh --out start --iterations 2 >/dev/null
 "${train[@]}" --data fresh --out direct --iterations 2 >/dev/null

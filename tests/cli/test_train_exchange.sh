@@ -3,10 +3,7 @@
 # memory and balance is within bounds.
 # labels: train determinism
 set -euo pipefail
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-cd "$tmp"
-fail() { echo "$*"; exit 1; }
+. "$THAW_SOURCE/tests/cli/common"
 
 thaw synth --out log --users 3000 --items 300 --interactions 60000 --quiet >/dev/null
 head -1 "$(ls log/events-*.csv | head -1)" >log/all.csv
@@ -55,7 +52,4 @@ check "--solver cg --gather f32 --model explicit" 4:2:hybrid
 check "--solver cholesky --gather bf16 --weighting hu" 4:1:hybrid
 
 # What cannot be is refused with what would help.
-got=0
-THAW_NODE_RANKS=1 mpirun -n 2 --bind-to none "${train[@]}" --out none --exchange allgather --exchange-bytes 8K 2>err || got=$?
-[ "$got" = 64 ] || fail "exit $got: $(cat err)"
-grep -q 'allgather needs --exchange-bytes' err || fail "refusal: $(cat err)"
+THAW_NODE_RANKS=1 refused 64 'allgather needs --exchange-bytes' ranks 2 "${train[@]}" --out none --exchange allgather --exchange-bytes 8K

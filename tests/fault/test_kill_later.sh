@@ -16,14 +16,29 @@ killed_beside_old() { # PHASE RANK
     same_current tables
 }
 
+# A step of `thaw run` is done, and its record is not: the next run finds the result, and does not make it again.
+killed_before_record() {
+    printf '[job]\nout = out\n[prepare]\nevents = %s/in/events/*.csv\nparts = 5\n' "$tmp" >job.ini
+    THAW_FAULT=0:end:1 launch 3 thaw run job.ini
+    [ "$status" != 0 ] || fail "was not killed"
+    recovered=$(now)
+    launch 2 thaw run job.ini
+    recovered=$(($(now) - recovered))
+    [ "$status" = 0 ] || fail "the rerun ended with $status: $(tail -3 "$run/err")"
+    grep -q 'out/data is finished already' "$run/err" || fail "made again: $(cat "$run/err")"
+    outcome="the rerun takes the result as it is"
+}
+
 make_inputs
-make_whole tables augment associate prior evaluate
-kill_in_phases tables write:1 commit:1 publish:1
+make_whole tables augment associate prior evaluate synth
+kill_in_phases tables write:1 commit:1 publish:1 end:1
 for phase in write commit publish; do
     matrix "SIGKILL of a rank" "tables: rank 0 in $phase of a second version" killed_beside_old $phase 0
 done
-kill_in_phases augment step:5 checkpoint:2 commit:2 publish:1
-kill_in_phases associate count:1 factor:1
-kill_in_phases prior factor:1 publish:1
-kill_in_phases evaluate rank:1
+kill_in_phases augment step:5 checkpoint:2 commit:2 publish:1 end:1
+kill_in_phases associate count:1 factor:1 publish:1 end:1
+kill_in_phases prior factor:1 publish:1 end:1
+kill_in_phases evaluate rank:1 end:1
+kill_in_phases synth write:1 end:1
+matrix "SIGKILL of a rank" "run: rank 0 before a finished step is recorded" killed_before_record
 finish

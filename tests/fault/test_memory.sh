@@ -41,12 +41,23 @@ small_rank() { # JOB OPTION...
     shift
     # shellcheck disable=SC2016 # the rank's shell
     before='[ "$OMPI_COMM_WORLD_RANK" != 2 ] || ulimit -v 1500000' job 3 "$name" "$@"
-    refused_memory
+    refused 71 'rank 2 of 3 .*--memory asks for 2.0 GiB, and this rank may have 1.4 GiB of address space \(ulimit -v\): give at most --memory 1464M'
+    [ -z "$(ls -A)" ] || fail "left behind: $(ls -A)"
+    outcome="71, what was asked and what there is"
+}
+
+# More than the machine has for its ranks together. As much as there is by default.
+beyond_machine() { # JOB
+    local kib
+    kib=$(sed -n 's/^MemTotal: *\([0-9]*\).*/\1/p' /proc/meminfo)
+    job 3 "$1" --memory $((kib / 2))K
+    refused 71 '--memory asks for .*[MGT]iB for each of 3 ranks on [^ ]+, (which has|whose control group allows) .*[MGT]iB in all: give at most --memory [0-9]+M'
+    [ -z "$(ls -A)" ] || fail "left behind: $(ls -A)"
     outcome="71, what was asked and what there is"
 }
 
 # A control group for one rank, version 1 or 2, where one can be made.
-grouped_rank() { # MIB JOB OPTION...
+in_group() { # MIB JOB OPTION...
     local base=/sys/fs/cgroup file=memory.max mib=$1 name=$2
     shift 2
     [ ! -d $base/memory ] || base=$base/memory file=memory.limit_in_bytes
@@ -55,9 +66,22 @@ grouped_rank() { # MIB JOB OPTION...
     echo $((mib << 20)) >"$group/$file" 2>/dev/null || skip "no memory limit can be set here"
     # shellcheck disable=SC2016 # the rank's shell
     before='[ "$OMPI_COMM_WORLD_RANK" != 2 ] || echo $$ >"$group/cgroup.procs"' group=$group job 3 "$name" "$@"
-    refused 71 'cannot allocate .* for .* \(limit .* of the control group'
+}
+
+grouped_rank() { # MIB PATTERN JOB OPTION...
+    in_group "$1" "${@:3}"
+    refused 71 "$2"
     [ -z "$(ls -A)" ] || fail "left behind: $(ls -A)"
     outcome="71, what was asked and what there is"
+}
+
+# What is usual would be too much there: less is taken.
+makes_do() { # MIB
+    in_group "$1" prepare
+    [ "$status" = 0 ] || fail "exit $status: $(tail -3 "$run/err")"
+    detected=""
+    outcome="0, with less than usual"
+    same prepare
 }
 after_case() {
     [ ! -e "$tmp/group" ] || rmdir "$(<"$tmp/group")" || :
@@ -73,6 +97,9 @@ for name in prepare train tables augment; do
 done
 matrix "out of memory on one rank" "prepare: address space used up as it reads" limited prepare read
 matrix "out of memory on one rank" "train: address space used up as it loads" limited train load
-matrix "out of memory on one rank" "prepare: ulimit -v, buffers of 4 GiB" small_rank prepare --memory 128G --chunk 4G
-matrix "out of memory on one rank" "prepare: a control group, buffers of 512 MiB" grouped_rank 200 prepare --memory 16G --chunk 512M
+matrix "out of memory on one rank" "prepare: --memory beyond ulimit -v" small_rank prepare --memory 2049M
+for name in prepare associate evaluate; do matrix "out of memory on one rank" "$name: --memory beyond the machine" beyond_machine $name; done
+matrix "out of memory on one rank" "prepare: --memory beyond a control group" grouped_rank 600 \
+    'rank 2 of 3 .*--memory asks for 300.0 MiB for each of 3 ranks on [^ ]+, whose control group allows 600.0 MiB in all: give at most --memory 200M' prepare --memory 300M
+matrix "out of memory on one rank" "prepare: without --memory in a control group" makes_do 600
 finish

@@ -162,8 +162,48 @@ vanished() { # JOB FAULT FOLDER
     same "$1"
 }
 
+# The model's folder goes, or is sealed, while a rank writes its files of the second checkpoint, beside the training or as
+# it publishes. What was moved away is whole.
+model_goes() { # FAULT HOW
+    local rank=${1%%:*} before pattern='model'
+    [ "$2" != seal ] || as_somebody
+    [ "$2" != seal ] || pattern='ermission denied'
+    job 2 train --iterations 2
+    [ "$status" = 0 ] || fail "the first checkpoint: $(tail -3 "$run/err")"
+    before=$(cd model && contents iteration-000002)
+    THAW_FAULT=$1 job_start 3 train
+    await_stopped "$rank"
+    case $2 in
+        move) mv model gone ;;
+        remove) rm -r model ;;
+        seal) chmod 555 model model/iteration-000004.tmp ;;
+    esac
+    strike
+    kill -s CONT "$(pid_of "$rank")"
+    ended
+    [ "$2" != seal ] || chmod -R u+w model
+    refused 74 "$pattern"
+    outcome="74, from the start again"
+    if [ "$2" != remove ]; then
+        [ "$2" != move ] || { [ ! -e model ] || rm -r model; mv gone model; }
+        [ "$(cd model && contents iteration-000002)" = "$before" ] || fail "the old checkpoint is not as it was"
+        [ "$(readlink model/current)" = iteration-000002 ] || fail "current moved: $(ls model)"
+        outcome="74, old checkpoint whole"
+    fi
+    again 2 train
+    same train
+}
+
 make_inputs
 make_whole prepare train tables augment prior evaluate
+for rank in 0 1; do
+    for how in move remove seal; do
+        matrix "read-only and vanished folders" "checkpoint: $how the model as rank $rank writes" model_goes $rank:write:$((5 - 2 * rank)):stop $how
+    done
+done
+for how in move remove seal; do
+    matrix "read-only and vanished folders" "checkpoint: $how the model before it is published" model_goes 0:commit:1:stop $how
+done
 for what in enospc edquot eio; do
     for name in prepare train tables; do
         matrix "disk full, quota, I/O error" "$name: $what as it writes" call_fails $name write 1 $what

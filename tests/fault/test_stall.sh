@@ -15,7 +15,7 @@ begin() { # ABORT OPTION...
     shift
     run=$(mktemp -d "$tmp/run.XXXXXX")
     # shellcheck disable=SC2016 # the inner shell's
-    THAW_CASE=$run OMPI_MCA_orte_abort_on_non_zero_status=$abort timeout -k 5 "$limit" mpirun -n 3 --bind-to none bash -c \
+    THAW_CASE=$run OMPI_MCA_orte_abort_on_non_zero_status=$abort timeout -k 5 "$limit" mpirun -n "${ranks-3}" --bind-to none bash -c \
         'put() { echo "$2" >"$THAW_CASE/.$1.$OMPI_COMM_WORLD_RANK" && mv "$THAW_CASE/.$1.$OMPI_COMM_WORLD_RANK" "$THAW_CASE/$1.$OMPI_COMM_WORLD_RANK"; }
          echo $PPID >"$THAW_CASE/mpirun"
          [ "$1" = 0 ] || { put rank $$; shift; exec "$@"; }
@@ -37,6 +37,63 @@ behind() { # RANK
     THAW_FAULT=$1:solve:2:slow begin 0
     ended
     refused 69 "rank $1 of 3 \([^)]+\): has kept the others waiting for [0-9]+ s in phase solve"
+    outcome="named; exit 69"
+}
+
+# All ranks hang in the file system at once: nobody waits in MPI.
+hanging() { # RANKS' FAULT
+    THAW_FAULT=0:$1,1:$1,2:$1 begin 0
+    ended
+    refused 69 "rank 0 of 3 \([^)]+\): has stood still for [0-9]+ s in phase [a-z]+ \(and 2 more ranks\), and no rank waits for another"
+    outcome="named; exit 69"
+}
+
+# Datagrams that are lost, all or those of one rank, take no job its life: it is stopped, goes on, and ends with its bytes.
+unheard() { # RANK...
+    local fault="" rank words reached
+    for rank in "$@"; do fault+=",$rank:beat:1+:eio"; done
+    THAW_FAULT=${fault#,} begin 0 --iterations 100000 --checkpoint-every 0 --log log
+    pid_of 2 >/dev/null
+    sleep $((3 * limit_s))
+    for rank in 0 1 2; do kill -TERM "$(pid_of $rank)"; done
+    ended
+    refused 75 "stopped on request after iteration"
+    reached=$(sed -n 's/.*stopped on request after iteration \([0-9]*\).*/\1/p' "$run/err")
+    THAW_FAULT=${fault#,} begin 0 --iterations "$reached" --checkpoint-every 0
+    ended
+    [ "$status" = 0 ] || fail "exit $status: $(tail -3 "$run/err")"
+    rm log
+    read -rd '' -a words <<<"${job[train]}" || :
+    mkdir "$tmp/long"
+    (cd "$tmp/long" && "${words[@]}" --iterations "$reached" --checkpoint-every 0 >/dev/null)
+    diff -r -x manifest.pb "$tmp/long/model/current/" model/current/ >"$tmp/diff" || fail "not the same: $(head -5 "$tmp/diff")"
+    rm -r "$tmp/long"
+    detected=""
+    outcome="no alarm, the whole result"
+}
+
+# Far more ranks than cores.
+crowd() { # FAULT
+    limit=300 limit_s=40
+    thaw prepare --events ../in/events --event-weights view=1,cart=3,buy=5 --parts 40 --out data --quiet >/dev/null
+    job[train]=${job[train]/..\/in\/data/data}
+    ranks=32
+    THAW_FAULT=$1 begin "${2-0}"
+    ended
+}
+crowd_ends() {
+    crowd ""
+    [ "$status" = 0 ] || fail "exit $status: $(tail -3 "$run/err")"
+    mkdir alone
+    read -rd '' -a words <<<"${job[train]/--data /--data ../}" || :
+    (cd alone && "${words[@]}" >/dev/null)
+    diff -r -x manifest.pb alone/model/current/ model/current/ >"$tmp/diff" || fail "not the same: $(head -5 "$tmp/diff")"
+    detected=""
+    outcome="no alarm, the whole result"
+}
+crowd_stopped() { # RANK
+    crowd "$1:solve:2:stop" 1
+    refused 69 "rank $1 of 32 \([^)]+\): nothing has been heard of it for [0-9]+ s, .*in phase solve"
     outcome="named; exit 69"
 }
 
@@ -64,5 +121,10 @@ suspended() {
 
 for rank in 0 1 2; do matrix "standstill" "train: rank $rank stopped in solve" stopped $rank; done
 for rank in 0 1; do matrix "standstill" "train: rank $rank far behind in solve" behind $rank; done
+matrix "standstill" "train: all ranks hang as they write" hanging write:1:slow
+matrix "standstill" "train: no datagram of the watchdog arrives" unheard 0 1 2
+matrix "standstill" "train: the datagrams of one rank are lost" unheard 2
+matrix "standstill" "train: 32 ranks on few cores" crowd_ends
+matrix "standstill" "train: 32 ranks, one stopped in solve" crowd_stopped 17
 matrix "standstill" "train: all ranks suspended for longer than --stall-timeout" suspended
 finish

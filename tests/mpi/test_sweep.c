@@ -8,10 +8,12 @@
 #include "tests/mpi/problem.h"
 
 #include <omp.h>
+#include <signal.h>
 
 enum { ROWS = 300, OTHERS = 2600, PARTS = 6, K = 9 };
 
 static struct thaw_comm *comm;
+static bool stoppable; // of sweeps
 
 // Four long rows at both ends, empty rows, short ones.
 static int64_t row_length(int64_t row) {
@@ -163,6 +165,7 @@ static struct result solve(const struct thaw_als_sweep *sweep, struct problem *p
     omp_set_num_threads(s->threads);
     problem_csr(p, comm, &m);
     problem_ok(thaw_half_new(&h, comm, f, &m, &p->other, &o, &r.err), &r.err);
+    if (stoppable) thaw_half_make_stoppable(h);
     assert_true(m.ptr == NULL && m.index == NULL && m.value == NULL);
     r.facts = *thaw_half_facts(h);
     problem_ok(thaw_window_new(&w, comm, r.facts.window_bytes, &r.err), &r.err);
@@ -386,12 +389,46 @@ static void test_not_finite(void **state) {
     }
 }
 
+// A signal on one rank ends a sweep that it may end, before the next group of rows: here the first. The last
+// test: the signal stays.
+static void test_stopped(void **state) {
+    static const struct setting settings[] = {{THAW_EXCHANGE_HYBRID, 64 << 20, true, 1},
+                                              {THAW_EXCHANGE_PULL, 4096, true, 2},
+                                              {THAW_EXCHANGE_HYBRID, 64 << 20, true, 1}};
+    const struct thaw_als_config f =
+        problem_config(THAW_ALS_RENDLE, THAW_ALS_CHOLESKY, THAW_ALS_F32, K, false);
+    const bool signalled = comm->rank == comm->size - 1;
+    struct problem p = problem_new(false);
+    struct thaw_als_sweep *sweep = sweep_new(&f);
+    float *table = problem_table(0, OTHERS, K);
+    (void)state;
+    if (signalled) raise(SIGTERM);
+    for (int i = 0; i < 3; i++) {
+        stoppable = i < 2;
+        struct result r = solve(sweep, &p, &settings[i], table);
+        assert_int_equal(r.code, stoppable ? THAW_ESTOPPED : THAW_OK);
+        if (stoppable)
+            assert_string_equal(r.err.text,
+                                "stopped on request while solving users: the same command begins anew");
+        for (int64_t row = 0; signalled && stoppable && row < problem_rows(&p, comm); row++)
+            assert_true(r.loss[row] == 0); // not solved
+        result_clear(&r);
+    }
+    thaw_als_sweep_free(&sweep);
+    problem_close(&p);
+    free(table);
+}
+
 int main(void) {
     setenv("THAW_LONG_ROWS", "1024", 1); // small logs, too, have long rows
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_same_bits_cg),           cmocka_unit_test(test_same_bits_cholesky),
-        cmocka_unit_test(test_cg_is_exact_in_the_end), cmocka_unit_test(test_gramian),
-        cmocka_unit_test(test_gramian_not_finite),     cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_same_bits_cg),
+        cmocka_unit_test(test_same_bits_cholesky),
+        cmocka_unit_test(test_cg_is_exact_in_the_end),
+        cmocka_unit_test(test_gramian),
+        cmocka_unit_test(test_gramian_not_finite),
+        cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_stopped),
     };
     struct thaw_err err = THAW_ERR_INIT;
     thaw_blas_begin();

@@ -1,6 +1,6 @@
 // test_watch.c: who the watchdog blames; jobs that progress are left alone. What it does to a job that stands
 // still is in tests/fault/test_stall.sh.
-#include "comm/watch.h"
+#include "comm/watch_net.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -71,6 +72,23 @@ static void who_was_never_heard_is_not_called_silent(void **state) {
     check(r, 3, THAW_STALL_ALL, 0, 1);
 }
 
+// Nobody waits, and nobody does anything; one that works, or is not heard of, makes it no stall.
+static void who_stands_still_is_found_when_all_do(void **state) {
+    (void)state;
+    struct thaw_watched r[3] = {heard(0, 0), heard(1, 0), heard(1, 5)};
+    for (int i = 0; i < 3; i++) r[i].still_s = 40 - i;
+    check(r, 3, THAW_STALL_STILL, 0, 2);
+    r[1].still_s = 29;
+    check(r, 3, THAW_STALL_NONE, 0, 0);
+    r[1].still_s = 40;
+    r[2].silent_s = 4;
+    check(r, 3, THAW_STALL_NONE, 0, 0);
+    r[2].gone = true;
+    check(r, 3, THAW_STALL_STILL, 0, 1);
+    r[0].waited_s = 31; // then there is somebody to blame
+    check(r, 3, THAW_STALL_BUSY, 1, 0);
+}
+
 static void a_call_within_a_call_is_one_wait(void **state) {
     (void)state;
     const uint64_t outer = thaw_wait_begin();
@@ -94,6 +112,35 @@ static void nap(double s) {
 }
 
 // Not quick, and no rank waits for long: the limit is far above what any machine needs.
+// A datagram and its answer between two nets of a host that has no IPv4.
+static void ipv6_alone_is_enough(void **state) {
+    struct thaw_net home, other;
+    struct thaw_address list[THAW_ADDRESSES_MAX], from;
+    struct thaw_beat beat = {.kind = THAW_BEAT_STATE, .rank = 1, .waited_s = 5}, got;
+    (void)state;
+    thaw_net_open(&home);
+    thaw_net_open(&other);
+    for (int i = 0; i < 2; i++) {
+        struct thaw_net *n = i ? &other : &home;
+        if (n->fd[0] >= 0) close(n->fd[0]);
+        n->fd[0] = -1;
+        n->nonce[0] = n->nonce[1] = 7;
+    }
+    const int count = thaw_net_addresses(&home, list);
+    for (int i = 0; i < count; i++) assert_true(list[i].v6);
+    for (int i = 0; i < count; i++) thaw_net_send(&other, &list[i], &beat);
+    int heard = 0; // on its own host at once; but an address may be too new to answer
+    for (; thaw_net_receive(&home, &got, &from); heard++) {
+        assert_true(from.v6 && got.rank == 1 && got.waited_s == 5);
+        thaw_net_send(&home, &from, &got);
+        assert_true(thaw_net_receive(&other, &got, &from));
+    }
+    assert_true(heard > 0 || count == 0);
+    thaw_net_close(&home);
+    thaw_net_close(&other);
+    if (count == 0) skip(); // a host without IPv6
+}
+
 static void a_job_that_progresses_is_left_alone(void **state) {
     (void)state;
     struct thaw_err err = THAW_ERR_INIT;
@@ -122,6 +169,8 @@ int main(void) {
         cmocka_unit_test(who_does_not_wait_is_to_blame),
         cmocka_unit_test(who_went_silent_is_to_blame_first),
         cmocka_unit_test(who_was_never_heard_is_not_called_silent),
+        cmocka_unit_test(who_stands_still_is_found_when_all_do),
+        cmocka_unit_test(ipv6_alone_is_enough),
         cmocka_unit_test(a_call_within_a_call_is_one_wait),
         cmocka_unit_test(a_job_that_progresses_is_left_alone),
         cmocka_unit_test(a_watchdog_ends_and_another_begins),

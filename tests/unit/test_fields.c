@@ -90,6 +90,36 @@ static void test_split_like_reference(void **state) {
     }
 }
 
+// A list is cut field by field as a line is at once, quotes being bytes like any other.
+static void test_next_like_split(void **state) {
+    (void)state;
+    static const char *const delimiter[] = {",", "::", " ", "<=>"};
+    static const char letters[] = "ab,::<=> \t\"";
+    for (size_t d = 0; d < sizeof delimiter / sizeof delimiter[0]; d++) {
+        struct thaw_format f = made(delimiter[d], 64);
+        struct thaw_fields s;
+        f.quoting = false;
+        assert_int_equal(thaw_fields_new(&s, &f, NULL), THAW_OK);
+        for (uint64_t round = 0; round < 5000; round++) {
+            struct thaw_rng rng = thaw_rng_at(d, 97, round);
+            char line[40];
+            const size_t n = thaw_rng_below(&rng, sizeof line);
+            for (size_t i = 0; i < n; i++) line[i] = letters[thaw_rng_below(&rng, sizeof letters - 1)];
+            const int count = thaw_fields_split(&s, &f, line, n);
+            const char *at = line;
+            struct thaw_field field;
+            int next = 0;
+            for (; thaw_field_next(&f, &at, line + n, &field); next++) {
+                assert_true(next < count);
+                assert_ptr_equal(field.text, s.field[next].text);
+                assert_int_equal(field.n, s.field[next].n);
+            }
+            assert_int_equal(next, count);
+        }
+        thaw_fields_clear(&s);
+    }
+}
+
 static void test_split_cases(void **state) {
     (void)state;
     static const struct {
@@ -175,6 +205,8 @@ static void test_detect(void **state) {
         {"a,\"x,y\",1\nb,z,2\nc,\"1,2,3\",3\n", "comma-separated, 3 fields, no header, utf-8"},
         {"one\ntwo\nthree\n", "tab-separated, 1 field, no header, utf-8"},
         {"\n\na,b\nc,d\n", "comma-separated, 2 fields, no header, utf-8"},
+        {"u1,red lamp\nu2,blue pen\nu3,big hat\nu4 x\n", "comma-separated, 2 fields, no header, utf-8"},
+        {"user,item,5\nu2,i2,6\n", "comma-separated, 3 fields, no header, utf-8"}, // ids that look like names
     };
     for (size_t i = 0; i < sizeof file / sizeof file[0]; i++) {
         struct thaw_format_wish wish = {0};
@@ -204,6 +236,9 @@ static void test_detect_wishes(void **state) {
         {"user,item\nc,d\n", {.header = THAW_HEADER_NO}, "comma-separated, 2 fields, no header, utf-8"},
         {"x,y\nc,d\n", {.columns = "user=x,item=y"}, "comma-separated, 2 fields, header, utf-8"},
         {"x,y\nc,d\n", {.columns = "user,item"}, "comma-separated, 2 fields, no header, utf-8"},
+        {"u a,b\nv c,d\nw e,f\nx y\n",
+         {.lists = true},
+         "comma-separated, a user and their items in a line, utf-8"},
     };
     for (size_t i = 0; i < sizeof file / sizeof file[0]; i++) {
         struct thaw_format *f = NULL;
@@ -230,6 +265,22 @@ static void test_no_quoting(void **state) {
         thaw_fields_clear(&s);
         thaw_format_free(&f);
     }
+}
+
+// What columns look like: times and numbers together are numbers; a value that had to be unescaped does not
+// count as distinct.
+static void test_looks(void **state) {
+    (void)state;
+    struct thaw_format *f = NULL;
+    const char *text = "a,99999999,\"5\"\" disc\"\nb,100000001,\"7\"\" disc\"\na,99999998,x\n";
+    assert_int_equal(detect(text, &(struct thaw_format_wish){0}, &f, NULL), THAW_OK);
+    assert_int_equal(f->nfields, 3);
+    assert_int_equal(f->looks[0], THAW_LOOKS_TEXT);
+    assert_int_equal(f->looks[1], THAW_LOOKS_NUMBER);
+    assert_int_equal(f->distinct[0], 2);
+    assert_int_equal(f->distinct[1], 3);
+    assert_int_equal(f->distinct[2], 1);
+    thaw_format_free(&f);
 }
 
 static void expect_refused(const char *text, struct thaw_format_wish wish, int code, const char *word) {
@@ -398,6 +449,7 @@ int main(void) {
         cmocka_unit_test(test_detect_refuses),       cmocka_unit_test(test_names),
         cmocka_unit_test(test_first_lines),          cmocka_unit_test(test_columns),
         cmocka_unit_test(test_columns_at_the_edge),  cmocka_unit_test(test_columns_refused),
+        cmocka_unit_test(test_next_like_split),      cmocka_unit_test(test_looks),
     };
     return cmocka_run_group_tests_name("fields", tests, scratch_make, scratch_remove);
 }

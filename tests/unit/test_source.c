@@ -182,6 +182,26 @@ static void test_long_lines(void **state) {
     free(expect.bytes);
 }
 
+// A byte order mark is one at the start of a file alone, wherever reads end (256 KiB each).
+static void test_mark_inside(void **state) {
+    (void)state;
+    struct text file = {0}, expect = {0};
+    while (file.n < 1 << 20)
+        append(&file,
+               "\xef\xbb\xbf"
+               "1234\n",
+               8);
+    file.n -= 3; // of the first line, so that lines, marks and reads begin together
+    memmove(file.bytes, file.bytes + 3, file.n);
+    const int64_t lines = reference(&file, &expect);
+    expect_lines(scratch_put("marks.csv", file.bytes, file.n), 0, &expect, lines);
+    memmove(file.bytes, file.bytes + 5, file.n -= 5);
+    reference(&file, &expect);
+    expect_lines(scratch_put("marks.csv", file.bytes, file.n), 0, &expect, lines - 1);
+    free(file.bytes);
+    free(expect.bytes);
+}
+
 static void append_gzip(struct text *out, const char *bytes, size_t n) {
     z_stream z = {0};
     assert_int_equal(deflateInit2(&z, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
@@ -403,6 +423,16 @@ static void test_head(void **state) {
     assert_string_equal(head.path, paths[0]);
     thaw_head_clear(&head);
     thaw_sources_close(&s);
+
+    // However files are cut, the head is the same.
+    const char *whole = scratch_put("plain", plain.bytes, plain.n);
+    for (int64_t unit = 0; unit <= 100; unit += 50) {
+        assert_int_equal(thaw_sources_open(&s, &whole, 1, unit, &err), THAW_OK);
+        assert_int_equal(thaw_head_read(&head, s, &err), THAW_OK);
+        assert_int_equal(head.nlines, THAW_HEAD_LINES);
+        thaw_head_clear(&head);
+        thaw_sources_close(&s);
+    }
     free(plain.bytes);
     free(packed.bytes);
 }
@@ -420,17 +450,12 @@ static void test_place(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_units_agree),
-        cmocka_unit_test(test_edges),
-        cmocka_unit_test(test_long_lines),
-        cmocka_unit_test(test_compressed),
-        cmocka_unit_test(test_damaged),
-        cmocka_unit_test(test_changed_file),
-        cmocka_unit_test(test_folder),
-        cmocka_unit_test(test_share),
-        cmocka_unit_test(test_share_by_the_middle),
-        cmocka_unit_test(test_head),
-        cmocka_unit_test(test_place),
+        cmocka_unit_test(test_units_agree),  cmocka_unit_test(test_edges),
+        cmocka_unit_test(test_long_lines),   cmocka_unit_test(test_mark_inside),
+        cmocka_unit_test(test_compressed),   cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_changed_file), cmocka_unit_test(test_folder),
+        cmocka_unit_test(test_share),        cmocka_unit_test(test_share_by_the_middle),
+        cmocka_unit_test(test_head),         cmocka_unit_test(test_place),
     };
     return cmocka_run_group_tests_name("source", tests, scratch_make, scratch_remove);
 }

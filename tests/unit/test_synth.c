@@ -147,6 +147,54 @@ static void everybody_has_a_few(void **state) {
     }
 }
 
+static int falling(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x < y) - (x > y);
+}
+
+// With a deviation of 0 all users are as active as each other, with 1 the logarithm of their events is
+// normal.
+static void activity_spreads(void **state) {
+    (void)state;
+    enum { USERS = 4000 };
+    static int64_t events[USERS];
+    struct thaw_synth_options o = standard;
+    o.cold_fraction = 0;
+    o.interactions = 1000 * USERS;
+    for (int sigma = 0; sigma < 2; sigma++) {
+        struct thaw_synth_share all;
+        o.activity_sigma = sigma;
+        struct thaw_synth *s = make(&o, &all);
+        struct thaw_synth_walk *w = walk(s, 0);
+        for (int64_t u = 0; u < USERS; u++) events[u] = thaw_synth_walk_user(w);
+        qsort(events, USERS, sizeof *events, falling);
+        const double ratio = (double)events[USERS / 10] / (double)events[USERS / 2];
+        assert_true(fabs(log(ratio) - 1.2816 * sigma) < 0.1);
+        thaw_synth_walk_free(&w);
+        thaw_synth_free(&s);
+    }
+}
+
+// Sessions are spread evenly over the time a user is there: in the last twentieth of the log are as many of
+// the events as users that come at times uniform below four fifths give, a tenth.
+static void sessions_spread(void **state) {
+    (void)state;
+    struct thaw_synth_options o = standard;
+    struct thaw_synth_share all;
+    struct thaw_synth_event e;
+    int64_t late = 0;
+    o.cold_fraction = 0;
+    struct thaw_synth *s = make(&o, &all);
+    struct thaw_synth_walk *w = walk(s, 0);
+    for (int64_t u = 0; u < o.users; u++)
+        for (thaw_synth_walk_user(w); thaw_synth_walk_event(w, &e);)
+            late += e.time >= o.start + o.seconds * 19 / 20;
+    const double share = (double)late / (double)o.interactions;
+    assert_true(share > 0.07 && share < 0.14);
+    thaw_synth_walk_free(&w);
+    thaw_synth_free(&s);
+}
+
 // Genres and styles are drawn as often as the taste says.
 static void tastes_are_followed(void **state) {
     (void)state;
@@ -171,6 +219,10 @@ static void tastes_are_followed(void **state) {
             below += style[i];
             assert_true(fabs((double)below / DRAWS - (double)t.style[3][i]) < 0.02);
         }
+        // The affinity is the geometric mean of the two shares.
+        const double pg = (double)t.genre[3] - (double)t.genre[2],
+                     ph = (double)t.style[3][1] - (double)t.style[3][0];
+        assert_true(fabs(synth_taste_affinity(&t, 3, 1) - sqrt(pg * ph)) < 1e-6);
     }
     thaw_synth_free(&s);
 }
@@ -240,11 +292,6 @@ static void events_make_sense(void **state) {
     assert_true(several > 0 && several < kinds[THAW_SYNTH_BUY] / 4);
     thaw_synth_walk_free(&w);
     thaw_synth_free(&s);
-}
-
-static int falling(const void *a, const void *b) {
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return (x < y) - (x > y);
 }
 
 // Large groups: the slope of log popularity over log rank is the exponent.
@@ -328,6 +375,24 @@ static void ids_are_unique(void **state) {
     thaw_synth_free(&s);
 }
 
+// Groups that have one item more than others give it, too.
+static void every_item_is_drawn(void **state) {
+    (void)state;
+    enum { ITEMS = 45 };
+    struct thaw_synth_options o = standard;
+    struct thaw_synth_share all;
+    struct thaw_synth_event e;
+    int seen[ITEMS] = {0}, distinct = 0;
+    o.items = ITEMS;
+    struct thaw_synth *s = make(&o, &all);
+    struct thaw_synth_walk *w = walk(s, 0);
+    for (int64_t u = 0; u < o.users; u++)
+        for (thaw_synth_walk_user(w); thaw_synth_walk_event(w, &e);) distinct += seen[e.item]++ == 0;
+    assert_int_equal(distinct, ITEMS);
+    thaw_synth_walk_free(&w);
+    thaw_synth_free(&s);
+}
+
 // Fewer items than groups, one of everything.
 static void tiny_worlds(void **state) {
     (void)state;
@@ -359,7 +424,8 @@ int main(void) {
         cmocka_unit_test(everybody_has_a_few),   cmocka_unit_test(walks_agree),
         cmocka_unit_test(events_make_sense),     cmocka_unit_test(popularity_is_zipf),
         cmocka_unit_test(profile_acts_on_taste), cmocka_unit_test(ids_are_unique),
-        cmocka_unit_test(tiny_worlds),
+        cmocka_unit_test(tiny_worlds),           cmocka_unit_test(activity_spreads),
+        cmocka_unit_test(sessions_spread),       cmocka_unit_test(every_item_is_drawn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
