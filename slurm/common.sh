@@ -98,11 +98,25 @@ thaw_launcher() {
     else
         thaw_die 66 "no launcher: srun has no PMIx (srun --mpi=list) and there is no mpirun: load the Open MPI that thaw was built with"
     fi
+    thaw_shield_mpirun
     export SRUN_CPUS_PER_TASK=$cpus OMP_NUM_THREADS=$threads PMIX_MCA_gds=${PMIX_MCA_gds-hash}
     # Slurm's own choice of fences lets ranks out of MPI_Init before others are ready to hear of them: on busy nodes, one start in
     # twenty then dies in Open MPI 4.1 (SIGSEGV in btl/tcp). With the ring for both kinds of fence none does.
     export SLURM_PMIX_FENCE=${SLURM_PMIX_FENCE-ring}
     if [ $binds = 1 ]; then export OMP_PLACES=${OMP_PLACES-cores} OMP_PROC_BIND=${OMP_PROC_BIND-close}; fi
+}
+
+# Slurm sends TERM to all that runs of a job, and mpirun and its daemons answer by killing the ranks after a second. With TERM blocked
+# they never see it. Ranks do, as Open MPI unblocks what it starts: they save their state, and mpirun ends with their 75.
+thaw_shield_mpirun() {
+    [[ ${launch[0]##*/} =~ ^(mpirun|mpiexec|orterun)$ ]] || return 0
+    [[ "$("${launch[0]}" --version 2>/dev/null | head -n 1)" =~ \((Open MPI|OpenRTE)\)\ 4\. ]] || return 0
+    if env --block-signal=TERM true 2>/dev/null; then
+        launch=(env --block-signal=TERM "${launch[@]}")
+        export OMPI_MCA_orte_launch_agent=${OMPI_MCA_orte_launch_agent-env --block-signal=TERM orted}
+    else
+        thaw_say "warning: this env cannot block signals (coreutils 8.31 can): where Slurm sends TERM, mpirun ends the job as failed"
+    fi
 }
 
 thaw_program() {
@@ -160,6 +174,10 @@ thaw_step() {
     thaw_pid=$!
     if [ -n "$thaw_forwarded" ]; then kill -USR1 "$thaw_pid" 2>/dev/null || true; fi # it came before there was a launcher
     thaw_wait
+    if [ -n "$thaw_forwarded" ] && [ $thaw_status = 138 ]; then # USR1 kills only what is not yet ready for it
+        thaw_say "stopped before it began"
+        thaw_status=75
+    fi
 }
 
 # ---- The end: 75 means "requeue me", and nothing else does ----

@@ -5,7 +5,7 @@
 #   step NAME NODES RANKS-OF-A-NODE THREADS CPUS-OF-A-RANK MEMORY-OF-A-NODE-IN-MB MINUTES LIMIT MEMORY ESTIMATE WHY
 # with memory 0 for whole nodes. Variables: nodes and time (the user's wish, or empty), target (minutes).
 #
-# The formulas are those of docs/operations.md, "On Slurm"; the rates are the slower ones of docs/benchmarks.md, for one core.
+# The formulas are those of docs/operations.md, "On Slurm", which says what the rates rest on: the slower ones of what was measured, for one core.
 BEGIN {
     FS = OFS = "\t"
     MiB = 1048576
@@ -15,12 +15,14 @@ BEGIN {
     SLACK = 10                # minutes more
     EVEN = 0.7                # of the cores' time is work
     RATE_READ = 40e6          # bytes of log a second: prepare, whole job
-    RATE_SYNTH = 20e6         # bytes of log a second; not measured
+    RATE_SYNTH = 50e6         # bytes of log a second
     RATE_SOLVE = 0.6e9        # interactions x factors a second: an iteration by conjugate gradients
     RATE_EXACT = 0.2e9        # the same, exact solver
     RATE_GRID = 40e9          # unknowns^3 a second: the elimination of an association
-    RATE_SCORE = 2e9          # items x factors a second: rankings
-    RATE_STEP = 27            # steps of the generator a second with 3,706 items; a third with a critic
+    RATE_SCORE = 3e9          # users x items x factors a second: rankings
+    RATE_STEP = 40            # steps of the generator a second with 3,706 items; a third with a critic
+    RATE_VIRTUAL = 4e9        # users x items x factors a second: virtual interactions, for
+    FEW = 0.5                 # of the users have too few of their own
     RATE_WRITE = 50e6         # bytes of tables a second
 }
 $2 == "step" && $1 != "job" { order[++nsteps] = $1 }
@@ -87,11 +89,12 @@ function core_seconds(step,   k, sweep, tested, fits) {
     fits = most(count["associate", "known"], 5)
     if (step == "associate") return 2 * fits * unknowns ^ 3 / RATE_GRID + sweep
     if (step == "augment")
-        return number(step, "steps", 650) / RATE_STEP * (number(step, "adversary", 0.03) > 0 ? 3 : 1) * most(least(items, 100000), 1000) / 3706
+        return number(step, "steps", 650) / RATE_STEP * (number(step, "adversary", 0.03) > 0 ? 3 : 1) * most(least(items, 100000), 1000) / 3706 \
+            + (number(step, "virtual-below", 10) > 0 ? FEW : 0) * users * items * k / RATE_VIRTUAL
     if (step == "evaluate") {
         tested = least(number(step, "users", 100000), most(number("train", "holdout-users", 0.1), 0.01) * users)
         tested *= knowns * items * k / RATE_SCORE
-        return all_methods ? searches * (10 * tested + number("train", "iterations", 15) * sweep) + 3 * unknowns ^ 3 / RATE_GRID : 2 * tested
+        return all_methods ? searches * (10 * tested + number("train", "iterations", 15) * sweep) + 3 * unknowns ^ 3 / RATE_GRID : tested
     }
     return ((users + items) * 4 * k + 8 * interactions) / RATE_WRITE # tables
 }

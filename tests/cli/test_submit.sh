@@ -3,10 +3,7 @@
 # labels: slurm once
 set -euo pipefail
 slurm=$THAW_SOURCE/slurm
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-cd "$tmp"
-fail() { echo "$*"; exit 1; }
+. "$THAW_SOURCE/tests/cli/common"
 for file in "$slurm"/*.sbatch "$slurm/submit" "$slurm/common.sh"; do bash -n "$file"; done
 if command -v shellcheck >/dev/null; then
     (cd "$THAW_SOURCE" && shellcheck -x slurm/*.sbatch slurm/submit slurm/common.sh) || fail "shellcheck finds faults"
@@ -20,11 +17,16 @@ if [ "$1" = --mpi=list ]; then
     echo "MPI plugin types are... none ${FAKE_MPI-pmix}"
     exit 0
 fi
-echo "$(basename "$0") $* [threads $OMP_NUM_THREADS, places ${OMP_PLACES-none}]" >>"$FAKE/launched"
-trap 'echo USR1 >>"$FAKE/signals"; sleep 0.2; exit 75' USR1
+if [ "$1" = --version ]; then
+    printf '%s\nReport bugs\n' "${FAKE_VERSION-mpirun (Open MPI) 4.1.4}"
+    exit 0
+fi
+echo "$(basename "$0") $* [threads $OMP_NUM_THREADS, places ${OMP_PLACES-none}] [cpus $SRUN_CPUS_PER_TASK, fence $SLURM_PMIX_FENCE," \
+    "bind ${OMP_PROC_BIND-none}, daemon ${OMPI_MCA_orte_launch_agent-orted}]" >>"$FAKE/launched"
+[ -n "${FAKE_DEAF-}" ] || trap 'echo USR1 >>"$FAKE/signals"; sleep 0.2; exit 75' USR1
 trap 'echo TERM >>"$FAKE/signals"; exit 143' TERM
 if [ -n "${FAKE_RUNS-}" ]; then
-    touch "$FAKE/running"
+    echo $$ >"$FAKE/starting" && mv "$FAKE/starting" "$FAKE/running"
     for _ in $(seq 600); do sleep 0.05; done
 fi
 exit "${FAKE_STATUS-0}"
@@ -33,7 +35,8 @@ ln -s srun fake/mpirun
 cat >fake/scontrol <<'END_OF_FAKE'
 #!/usr/bin/env bash
 case "$1 ${2-}" in
-"show job") printf 'JobId=%s\n   JobState=%s Reason=None\n   Command=%s\n' "${3-}" "${FAKE_STATE-RUNNING}" "${FAKE_COMMAND-(null)}" ;;
+"show job") printf 'JobId=%s\n   JobState=%s Reason=None\n   RunTime=%s TimeLimit=%s TimeMin=N/A\n   Command=%s\n' "${3-}" \
+    "${FAKE_STATE-RUNNING}" "${FAKE_TIME-00:10:00}" "${FAKE_LIMIT-01:00:00}" "${FAKE_COMMAND-(null)}" ;;
 "show node") echo "   CPUAlloc=0 CPUEfctv=${FAKE_CPUS-1} CPUTot=${FAKE_CPUS-1} CPULoad=0 CoresPerSocket=1 Sockets=1 Boards=1" ;;
 "show config") echo "TaskPlugin              = ${FAKE_TASK-task/affinity,task/cgroup}" ;;
 requeue*) echo "$2" >>"$FAKE/requeued" ;;
@@ -73,15 +76,23 @@ batch() {
 launched() { grep -qF -- "$1" fake/launched || fail "no '$1' in: $(cat fake/launched)"; }
 requeued() { [ "$(cat fake/requeued 2>/dev/null || true)" = "$1" ] || fail "requeued: '$(cat fake/requeued 2>/dev/null)', not '$1': $(cat said)"; }
 
+# ---- What every script asks of Slurm ----
+for file in "$slurm"/*.sbatch; do
+    for option in --open-mode=append --requeue --signal=B:USR1@300 --exclusive --mem=0 --nodes=1; do
+        grep -qxF "#SBATCH $option" "$file" || fail "${file##*/} lacks #SBATCH $option"
+    done
+    tail -n 1 "$file" | grep -qE '^((thaw_rank_is=core )?thaw_job .*|thaw_end)$' || fail "${file##*/} does not end by thaw_job or thaw_end"
+done
+
 # ---- Only 75 requeues ----
-for status in 0 1 69 71 79; do
+for status in 0 1 64 65 66 69 70 71 74 76 79 137 138 143 205; do
     batch $status FAKE_STATUS=$status -- --data d
     requeued ''
 done
 batch 75 FAKE_STATUS=75 -- --data d --out m
 requeued 7
 launched 'srun --mpi=pmix --kill-on-bad-exit=1 --ntasks=2 --ntasks-per-node=1 --cpus-per-task=1 --cpu-bind=cores'
-launched 'thaw train --data d --out m [threads 1, places cores]'
+launched 'thaw train --data d --out m [threads 1, places cores] [cpus 1, fence ring, bind close,'
 batch 75 FAKE_STATUS=75 SLURM_ARRAY_JOB_ID=40 SLURM_ARRAY_TASK_ID=3 -- x
 requeued 40_3
 batch 75 FAKE_STATUS=75 SLURM_RESTART_COUNT=2 -- x
@@ -94,22 +105,33 @@ for state in COMPLETING CANCELLED; do # scancel; a preemption that requeues
     batch 75 FAKE_STATUS=75 FAKE_STATE=$state -- x
     requeued ''
 done
+for over in 01:00:00 1-00:00:09; do # but Slurm ends it for its time limit: it was not warned, or did not make it
+    batch 75 FAKE_STATUS=75 FAKE_STATE=COMPLETING FAKE_TIME=$over -- x
+    requeued 7
+done
+batch 75 FAKE_STATUS=75 FAKE_STATE=CANCELLED FAKE_TIME=01:00:00 -- x
+requeued ''
 
 # ---- Signals reach the ranks once ----
 signalled() { # SIGNAL...: to the batch shell while its step runs
     rm -f fake/{launched,requeued,signals,running}
-    FAKE_RUNS=1 SLURM_JOB_ID=8 bash "$slurm/thaw-run.sbatch" job.ini >said 2>&1 &
+    FAKE_RUNS=1 SLURM_JOB_ID=8 FAKE_MPI=${FAKE_MPI-pmix} bash "$slurm/thaw-run.sbatch" job.ini >said 2>&1 &
     local shell=$! status=0 signal
     for _ in $(seq 200); do [ ! -e fake/running ] || break; sleep 0.05; done
-    for signal in "$@"; do kill -"$signal" $shell 2>/dev/null && sleep 0.05; done
+    for signal in "$@"; do
+        if [ "$signal" = all ]; then kill -TERM "$(<fake/running)"; else kill -"$signal" $shell 2>/dev/null; fi
+        sleep 0.05
+    done
     wait $shell || status=$?
     [ $status = 75 ] || fail "after $*: $status: $(cat said)"
-    [ "$(cat fake/signals)" = USR1 ] || fail "after $* the step got: $(cat fake/signals)"
+    [ "$(cat fake/signals 2>/dev/null)" = "${gets-USR1}" ] || fail "after $* the step got: $(cat fake/signals)"
     requeued 8
 }
 signalled USR1
 signalled TERM
 signalled USR1 USR1 TERM
+FAKE_DEAF=1 gets='' signalled USR1 # a launcher that is not ready for it yet dies of it: nothing has begun
+FAKE_MPI=pmi2 signalled all TERM all # Slurm ends all that runs in a job: mpirun is not to hear of it
 
 # ---- Ranks, threads, launcher ----
 batch 0 SLURM_NTASKS=6 SLURM_CPUS_PER_TASK=4 -- x
@@ -124,11 +146,24 @@ batch 0 FAKE_TASK=task/none -- x
 launched 'places none]'
 batch 0 FAKE_MPI=pmi2 -- x
 launched 'mpirun -n 2 --map-by ppr:1:node:PE=1 --bind-to core'
+launched 'daemon env --block-signal=TERM orted]'
 batch 0 THAW_LAUNCH='mpirun --bind-to none -n 3' -- x
 launched 'mpirun --bind-to none -n 3 '
+launched 'daemon env --block-signal=TERM orted]'
+FAKE_VERSION='HYDRA build details:' batch 0 THAW_LAUNCH='mpirun -n 3' -- x
+launched 'daemon orted]'
+mkdir old
+printf '#!/bin/sh\ncase $1 in --block-signal*) exit 125 ;; esac\nexec %s "$@"\n' "$(type -P env)" >old/env
+chmod +x old/env
+batch 0 FAKE_MPI=pmi2 PATH="$tmp/old:$PATH" -- x
+launched 'mpirun -n 2 '
+launched 'daemon orted]'
+grep -q 'warning: this env cannot block signals' said || fail "nothing is said of an old env: $(cat said)"
 batch 66 THAW='no-such-program exec' -- x
 grep -q "no 'no-such-program' here" said || fail "a missing program: $(cat said)"
-cores=$(lscpu -p=CORE,SOCKET | grep -v '^#' | sort -u | wc -l)
+cores=$(python3 -c 'import os
+place = "/sys/devices/system/cpu/cpu%d/topology/%s"
+print(len({tuple(open(place % (cpu, name)).read() for name in ("physical_package_id", "core_id")) for cpu in os.sched_getaffinity(0)}))')
 script=thaw-tables.sbatch batch 0 SLURM_CPUS_ON_NODE= -- x # a rank for each core
 launched "--ntasks-per-node=$cores --cpus-per-task="
 mkdir bare

@@ -130,6 +130,34 @@ signal_ranks() { # SIGNAL
     cluster root kill "-$1" $pids
 }
 
+# Of a training that is requeued again and again: restart RESTARTS began from a newer checkpoint than the one before, and gets further.
+going_on_from=0
+goes_on() { # RESTARTS JOB: its log is $home/thaw-run-JOB.out, its output $home/job
+    local log=$home/thaw-run-$2.out stopped
+    until_true 60 "restart $1 goes on" told "$1" "$log"
+    stopped=$(sed -n 's|.*going on from job/model/iteration-0*\([0-9]*\) .*|\1|p' "$log" | tail -n 1)
+    say "restart $1 goes on from iteration $stopped"
+    [ "$stopped" -gt "$going_on_from" ] || fail "restart $1 begins where the one before did"
+    going_on_from=$stopped
+    until_true 60 "restart $1 gets further" reached "$home/job/model" $((stopped + 10))
+}
+told() { [ "$(grep -c 'going on from' "$2")" = "$1" ] && grep -q "job .*, restart $1," "$2"; }
+
+# A training of job.ini that its owner cancels has its state saved, is not requeued, says why, and can be resumed.
+cancelled_is_saved() {
+    local job log
+    job=$(submit_job -N 2 -- --set job.out=cancelled)
+    log=$home/thaw-run-$job.out
+    until_true 120 "training has begun" reached "$home/cancelled/model" 20
+    ada scancel "$job"
+    wait_job 60 "$job" CANCELLED
+    until_true 30 "its nodes are free" cluster wait-idle 30
+    grep -q 'stopped on request after iteration [0-9]*, which is saved' "$log" || fail "its state is not saved: $(tail -n 5 "$log")"
+    grep -q 'not requeued' "$log" || fail "the log does not say why the job is not requeued: $(tail -n 5 "$log")"
+    [ "$(field "$job" Restarts)" = 0 ] && [ -z "$(ada squeue -h)" ] || fail "a cancelled job is requeued"
+    ada thaw run job.ini --set job.out=cancelled --dry-run 2>/dev/null | grep -q 'train  *resume' || fail "a cancelled job cannot be resumed"
+}
+
 # ---- Files ----
 
 # The bytes of a table's or model's version; its manifest names the run that wrote it.

@@ -3,11 +3,14 @@
 # labels: once
 . "$THAW_SOURCE/tests/cluster/common.sh"
 begin
-status=0
-ada srun --mpi=none -N 3 -n 3 thaw train --data nowhere --out model >"$tmp/out" 2>&1 || status=$?
-[ $status = 64 ] || fail "ends with $status: $(cat "$tmp/out")"
-[ "$(grep -c "error: .*'srun --mpi=pmix -n 3 thaw ...' or 'mpirun -n 3 thaw ...'" "$tmp/out")" = 3 ] ||
-    fail "the right launch line is not given: $(cat "$tmp/out")"
+for mpi in none pmi2; do
+    status=0
+    ada srun --mpi=$mpi -N 3 -n 3 thaw train --data nowhere --out model >"$tmp/out" 2>&1 || status=$?
+    [ $status = 64 ] || fail "with --mpi=$mpi it ends with $status: $(cat "$tmp/out")"
+    [ "$(grep -c "error: .*'srun --mpi=pmix -n 3 thaw ...' or 'mpirun -n 3 thaw ...'" "$tmp/out")" = 3 ] ||
+        fail "with --mpi=$mpi the right launch line is not given: $(cat "$tmp/out")"
+    ! grep -v -e 'thaw train: error:' -e '^srun: ' "$tmp/out" || fail "with --mpi=$mpi more is said: $(cat "$tmp/out")"
+done
 [ ! -e "$home/model" ] || fail "a folder was made"
 status=0
 ada srun --mpi=pmix -N 3 -n 3 thaw train --data nowhere --out model >"$tmp/out" 2>&1 || status=$?
