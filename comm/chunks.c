@@ -6,6 +6,8 @@
 #include "comm/distinct.h"
 
 #include <inttypes.h>
+#include <math.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,8 +24,8 @@ struct cutter {
     bool stream;
     struct thaw_distinct seen;
     struct thaw_wants wants;
-    size_t end_cap, row_cap, long_cap, piece_cap;
-    int64_t npieces;
+    size_t end_cap, row_cap, long_cap;
+    int64_t batch_rows; // most long rows of a batch
 };
 
 static bool is_remote(const struct cutter *k, int64_t row) {
@@ -58,10 +60,15 @@ static int choose(struct cutter *k, int64_t exchange_bytes, struct thaw_err *err
     return THAW_OK;
 }
 
+static int close_batch(struct thaw_half *h, struct thaw_err *err) {
+    return h->nlong > thaw_pieces_closed(&h->pieces) ? thaw_pieces_close(&h->pieces, h->nlong, err) : THAW_OK;
+}
+
 static int close_chunk(struct cutter *k, int64_t row, struct thaw_err *err) {
     struct thaw_half *h = k->h;
     const size_t n = (size_t)h->nchunks;
-    int code = thaw_grow(&h->chunk_row, &k->row_cap, n + 2, sizeof *h->chunk_row, "chunks", err);
+    int code = close_batch(h, err);
+    if (!code) code = thaw_grow(&h->chunk_row, &k->row_cap, n + 2, sizeof *h->chunk_row, "chunks", err);
     if (!code)
         code = thaw_grow(&k->wants.chunk_end, &k->end_cap, n + 1, sizeof *k->wants.chunk_end, "chunks", err);
     if (code) return code;
@@ -79,28 +86,25 @@ static int64_t count_new(const struct cutter *k, int64_t at, int64_t n) {
     return count;
 }
 
-// A long row's pieces, while its opposite rows are known.
-static int note_pieces(struct cutter *k, int64_t row, int64_t at, int64_t n, struct thaw_err *err) {
+// A long row and its pieces, while its opposite rows are known.
+static int note_long(struct cutter *k, int64_t row, int64_t at, int64_t n, struct thaw_err *err) {
     struct thaw_half *h = k->h;
-    const int64_t *first_row = h->other->first_row;
-    const size_t pieces = (size_t)(n < h->other->nparts ? n : h->other->nparts);
-    int code =
-        thaw_grow(&h->long_row, &k->long_cap, (size_t)h->nlong + 1, sizeof *h->long_row, "long rows", err);
+    const int64_t *first_row = h->other->first_row, *index = k->m->index;
+    double abs = 0;
+    int32_t part = 0;
+    int code = THAW_OK;
+    if (h->nlong - thaw_pieces_closed(&h->pieces) == k->batch_rows) code = close_batch(h, err);
     if (!code)
-        code = thaw_grow(&h->piece, &k->piece_cap, (size_t)k->npieces + pieces, sizeof *h->piece, "long rows",
+        code = thaw_grow(&h->long_row, &k->long_cap, (size_t)h->nlong + 1, sizeof *h->long_row, "long rows",
                          err);
-    if (code) return code;
-    const int64_t first = k->npieces;
-    int32_t part = -1;
-    for (int64_t j = at; j < at + n; j++) {
-        if (part < 0 || k->m->index[j] >= first_row[part + 1]) {
-            for (part++; k->m->index[j] >= first_row[part + 1];) part++;
-            h->piece[k->npieces++] = 0;
-        }
-        h->piece[k->npieces - 1]++;
+    for (int64_t j = at, end; !code && j < at + n; j = end) {
+        while (index[j] >= first_row[part + 1]) part++;
+        for (end = j; end < at + n && index[end] < first_row[part + 1]; end++) abs += fabs(k->m->value[end]);
+        const struct thaw_piece piece = {j, (uint32_t)h->nlong, (uint32_t)(end - j), part};
+        code = thaw_pieces_add(&h->pieces, piece, err);
     }
-    h->long_row[h->nlong++] = (struct thaw_long_row){row, first, k->npieces - first};
-    return THAW_OK;
+    if (!code) h->long_row[h->nlong++] = (struct thaw_long_row){row, n, abs};
+    return code;
 }
 
 static int number_row(struct cutter *k, int64_t row, int64_t at, int64_t n, struct thaw_err *err) {
@@ -111,7 +115,7 @@ static int number_row(struct cutter *k, int64_t row, int64_t at, int64_t n, stru
     if (now > 0 &&
         (now >= k->limit || (k->stream && now + n > k->limit && now + count_new(k, at, n) > k->limit)))
         code = close_chunk(k, row, err);
-    if (!code && n >= thaw_long_least(h->other)) code = note_pieces(k, row, at, n, err);
+    if (!code && n >= thaw_long_least(h->other)) code = note_long(k, row, at, n, err);
     if (!code) code = thaw_distinct_reserve(&k->seen, n, err);
     number32 *number = (number32 *)k->m->index;
     for (int64_t j = at; !code && j < at + n; j++) {
@@ -160,6 +164,8 @@ int thaw_half_chunks(struct thaw_half *h, struct thaw_csr *m, const struct thaw_
     const struct thaw_comm *c = h->c;
     struct cutter k = {.h = h,
                        .m = m,
+                       .batch_rows =
+                           thaw_long_batch_rows(&h->config, omp_get_max_threads(), o->exchange_bytes),
                        .node_begin = h->other->rank_row[c->node_first[c->node_number]],
                        .node_end = h->other->rank_row[c->node_first[c->node_number + 1]]};
     const int64_t node_rows = k.node_end - k.node_begin;

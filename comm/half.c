@@ -55,17 +55,22 @@ int64_t thaw_long_least(const struct thaw_plan *other) {
     return n > least ? n : least;
 }
 
+int64_t thaw_long_batch_rows(const struct thaw_als_config *f, int threads, int64_t exchange_bytes) {
+    const int64_t most = exchange_bytes / 4 < THAW_LONG_BYTES ? exchange_bytes / 4 : THAW_LONG_BYTES,
+                  fit = most / (int64_t)thaw_als_long_nbytes(f), busy = 2 * (int64_t)threads;
+    return fit > busy ? fit : busy;
+}
+
 static int64_t nbytes(const struct thaw_half *h) {
     const struct thaw_pushed *p = &h->pushed;
     int64_t n = 8 * (h->rows + 1) + 8 * h->ptr[h->rows] + 8 * (h->nchunks + 1);
-    n += (int64_t)sizeof *h->long_row * h->nlong + (int64_t)sizeof *h->lent * h->nlent;
-    if (h->nlong) n += 4 * (h->long_row[h->nlong - 1].piece + h->long_row[h->nlong - 1].npieces);
-    n += 16 * p->npieces + 8 * p->nnz + 24 * (p->first ? p->first[h->c->rank + 1] - p->first[h->c->rank] : 0);
-    return n;
+    const int64_t pushed = p->first ? p->first[h->c->rank + 1] - p->first[h->c->rank] : 0;
+    n += (int64_t)sizeof *h->long_row * (h->nlong + pushed) + (int64_t)sizeof *h->lent * h->nlent;
+    return n + thaw_pieces_nbytes(&h->pieces) + thaw_pieces_nbytes(&p->pieces) + 8 * p->nnz;
 }
 
 // Pushed rows whose vectors and sums fit into a quarter of the exchange's memory, and into one MPI call.
-static int64_t batch_rows(const struct thaw_als_config *f, int64_t exchange_bytes) {
+static int64_t pushed_batch_rows(const struct thaw_als_config *f, int64_t exchange_bytes) {
     const int64_t sums = (int64_t)thaw_als_long_sums(f), vector = (int64_t)thaw_als_long_vector(f);
     const int64_t fit = exchange_bytes / 4 / (16 * sums + 4 * vector), call = thaw_comm_count_max() / sums;
     const int64_t n = fit < call ? fit : call;
@@ -98,7 +103,8 @@ int thaw_half_new(struct thaw_half **out, struct thaw_comm *c, const struct thaw
     h->other = other;
     h->row_bytes = thaw_als_row_bytes(config);
     h->own_rows = h->rows = m->nrows;
-    h->pushed.batch = batch_rows(config, o->exchange_bytes);
+    h->pieces.by_part = h->pushed.pieces.by_part = config->solver == THAW_ALS_CG;
+    h->pushed.batch_rows = pushed_batch_rows(config, o->exchange_bytes);
     code = thaw_half_share(h, m, o, err);
     if (!code) code = thaw_half_route(h, m, err);
     if (!code) code = thaw_half_chunks(h, m, o, err);
@@ -121,12 +127,11 @@ const struct thaw_half_facts *thaw_half_facts(const struct thaw_half *h) {
 void thaw_half_free(struct thaw_half **out) {
     struct thaw_half *h = *out;
     if (!h) return;
-    void *own[] = {
-        h->ptr,          h->place,        h->value,          h->chunk_row,        h->long_row,
-        h->piece,        h->lent,         h->guests,         h->guest_row,        h->pushed.first,
-        h->pushed.row,   h->pushed.row_n, h->pushed.row_abs, h->pushed.piece_row, h->pushed.piece_ptr,
-        h->pushed.index, h->pushed.value};
+    void *own[] = {h->ptr,    h->place,     h->value,        h->chunk_row,  h->long_row,     h->lent,
+                   h->guests, h->guest_row, h->pushed.first, h->pushed.own, h->pushed.index, h->pushed.value};
     for (size_t i = 0; i < sizeof own / sizeof *own; i++) free(own[i]);
+    thaw_pieces_clear(&h->pieces);
+    thaw_pieces_clear(&h->pushed.pieces);
     thaw_exchange_free(&h->exchange);
     free(h);
     *out = NULL;

@@ -3,7 +3,7 @@
 //
 // Three ways a row is solved, chosen when a half is made:
 //   - most rows by their owner, from opposite rows that the exchange brings (comm/exchange.h);
-//   - pushed rows (long ones, where that is less traffic, or too long for one thread) by all ranks: each adds up
+//   - pushed rows (long ones, where that is less traffic, or too long for one rank) by all ranks: each adds up
 //     the pieces whose opposite rows it owns, the owner takes the sums (als.h, "Long rows");
 //   - guests: rows of a rank with more work than others, lent to one with less; their vectors travel there and
 //     back.
@@ -22,11 +22,14 @@
 #include "comm/world.h"
 #include "partition/plan.h"
 
-enum { THAW_LONG_PIECE = 16, THAW_LONG_LEAST = 4096 };
+enum { THAW_LONG_PIECE = 16, THAW_LONG_LEAST = 4096, THAW_LONG_BYTES = 8 << 20 };
 // Interactions from which a row is solved from sums over parts: THAW_LONG_LEAST, or THAW_LONG_PIECE per
 // opposite part when that is more. The environment variable THAW_LONG_ROWS replaces THAW_LONG_LEAST, so that
 // tests walk these paths on small logs; it changes the last bits of results.
 int64_t thaw_long_least(const struct thaw_plan *other);
+// Long rows that a rank solves together, at thaw_als_long_nbytes each: what fits into THAW_LONG_BYTES and
+// into a quarter of the exchange's memory, but two a thread in any case.
+int64_t thaw_long_batch_rows(const struct thaw_als_config *f, int threads, int64_t exchange_bytes);
 
 // Interactions by rows: global opposite rows (rising) and values. Arrays are from thaw_alloc or thaw_grow.
 struct thaw_csr {

@@ -199,45 +199,51 @@ static int take_guests(struct router *t, struct thaw_err *err) {
 
 // ---- Pieces of pushed rows ----
 
-static int add_piece(struct thaw_pushed *p, int64_t number, size_t cap[2], struct thaw_err *err) {
-    const size_t n = (size_t)p->npieces;
-    int code = thaw_grow(&p->piece_row, &cap[0], n + 1, sizeof *p->piece_row, "pieces of rows", err);
-    if (!code) code = thaw_grow(&p->piece_ptr, &cap[1], n + 2, sizeof *p->piece_ptr, "pieces of rows", err);
-    if (code) return code;
-    p->piece_row[n] = number;
-    p->piece_ptr[n] = p->nnz;
-    p->npieces++;
-    return THAW_OK;
+// Every batch before the one of row `number` ends.
+static int close_batches(struct thaw_pushed *p, int64_t number, struct thaw_err *err) {
+    int code = THAW_OK;
+    for (int64_t end; !code && (end = thaw_pieces_closed(&p->pieces) + p->batch_rows) <= number;)
+        code = thaw_pieces_close(&p->pieces, end, err);
+    return code;
+}
+
+// The interactions of a run; `part` is that of the last piece.
+static int take_run(struct thaw_half *h, const struct inbox *b, const struct run *r, int32_t *part,
+                    struct thaw_err *err) {
+    struct thaw_pushed *p = &h->pushed;
+    const int rank = h->c->rank;
+    const int64_t own = h->other->rank_row[rank],
+                  base = own - h->other->rank_row[h->c->node_first[h->c->node_number]];
+    const struct thaw_pieces *all = &p->pieces;
+    int code = close_batches(p, r->number, err);
+    for (int64_t j = r->at; !code && j < r->at + r->n; j++) {
+        const int64_t row = own + b->index[j];
+        const bool goes_on = all->n && all->piece[all->n - 1].row == r->number;
+        if (!goes_on) *part = h->other->first_part[rank];
+        if (!goes_on || row >= h->other->first_row[*part + 1]) {
+            while (row >= h->other->first_row[*part + 1]) (*part)++;
+            const struct thaw_piece piece = {p->nnz, (uint32_t)r->number, 0, *part};
+            code = thaw_pieces_add(&p->pieces, piece, err);
+        }
+        if (code) break;
+        all->piece[all->n - 1].n++;
+        p->index[p->nnz] = (uint32_t)(base + b->index[j]);
+        p->value[p->nnz++] = b->value[j];
+    }
+    return code;
 }
 
 static int take_pieces(struct router *t, struct thaw_err *err) {
     struct thaw_half *h = t->h;
     struct thaw_pushed *p = &h->pushed;
-    struct inbox *b = &t->in[PUSHED];
-    const int rank = h->c->rank;
-    const int64_t own = h->other->rank_row[rank],
-                  base = own - h->other->rank_row[h->c->node_first[h->c->node_number]];
-    size_t cap[2] = {0};
-    int64_t number = -1;
+    const struct inbox *b = &t->in[PUSHED];
     int32_t part = 0;
     int code = thaw_alloc(&p->index, (size_t)b->n + THAW_ALS_AHEAD, sizeof *p->index, "pieces of rows", err);
     if (!code) code = thaw_alloc(&p->value, (size_t)b->n, sizeof *p->value, "pieces of rows", err);
     if (b->nruns) qsort(b->run, (size_t)b->nruns, sizeof *b->run, by_number);
-    for (int64_t i = 0; !code && i < b->nruns; i++) {
-        const struct run *r = &b->run[i];
-        for (int64_t j = r->at; !code && j < r->at + r->n; j++) {
-            const int64_t row = own + b->index[j];
-            if (r->number != number || row >= h->other->first_row[part + 1]) {
-                if (r->number != number) part = h->other->first_part[rank];
-                while (row >= h->other->first_row[part + 1]) part++;
-                number = r->number;
-                if ((code = add_piece(p, number, cap, err))) break;
-            }
-            p->index[p->nnz] = (uint32_t)(base + b->index[j]);
-            p->value[p->nnz++] = b->value[j];
-        }
-    }
-    if (!code && p->npieces) p->piece_ptr[p->npieces] = p->nnz;
+    for (int64_t i = 0; !code && i < b->nruns; i++) code = take_run(h, b, &b->run[i], &part, err);
+    if (!code) code = close_batches(p, p->n, err);
+    if (!code && thaw_pieces_closed(&p->pieces) < p->n) code = thaw_pieces_close(&p->pieces, p->n, err);
     return code;
 }
 
@@ -246,20 +252,17 @@ static int number_pushed(struct thaw_half *h, const struct thaw_csr *m, struct t
     int64_t n = 0;
     for (int64_t i = 0; i < m->nrows; i++) n += m->ptr[i + 1] - m->ptr[i] >= h->facts.push_from;
     int code = thaw_alloc(&p->first, (size_t)h->c->size + 1, sizeof *p->first, "pushed rows", err);
-    if (!code) code = thaw_alloc(&p->row, (size_t)n, sizeof *p->row, "pushed rows", err);
-    if (!code) code = thaw_alloc(&p->row_n, (size_t)n, sizeof *p->row_n, "pushed rows", err);
-    if (!code) code = thaw_alloc(&p->row_abs, (size_t)n, sizeof *p->row_abs, "pushed rows", err);
+    if (!code) code = thaw_alloc(&p->own, (size_t)n, sizeof *p->own, "pushed rows", err);
     if ((code = thaw_comm_agree(h->c, code, err))) return code;
     thaw_comm_allgather_i64(h->c, &n, 1, p->first + 1);
     for (int r = 0; r < h->c->size; r++) p->first[r + 1] += p->first[r];
     p->n = p->first[h->c->size];
-    n = 0;
+    struct thaw_long_row *own = p->own;
     for (int64_t i = 0; i < m->nrows; i++) {
         if (m->ptr[i + 1] - m->ptr[i] < h->facts.push_from) continue;
-        p->row[n] = i;
-        p->row_n[n] = m->ptr[i + 1] - m->ptr[i];
-        for (int64_t j = m->ptr[i]; j < m->ptr[i + 1]; j++) p->row_abs[n] += fabs(m->value[j]);
-        n++;
+        *own = (struct thaw_long_row){i, m->ptr[i + 1] - m->ptr[i], 0};
+        for (int64_t j = m->ptr[i]; j < m->ptr[i + 1]; j++) own->abs += fabs(m->value[j]);
+        own++;
     }
     return THAW_OK;
 }

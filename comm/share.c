@@ -11,14 +11,13 @@
 #include "comm/shuffle.h"
 
 #include <math.h>
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
     CLASSES = 48,          // lengths T: from the least, each 2^1/2 of the one before
     SAMPLE_ROWS = 1 << 18, // opposite rows that are counted, about
-    SHARE_PARTS = 8,       // a row is pushed when it is more than 1 / so much of a thread's share
+    SHARE_PARTS = 8,       // a row is pushed when it is more than 1 / so much of a rank's share
     SHUFFLE_BYTES = 4 << 20
 };
 // Work of a rank above the mean that is left where it is.
@@ -283,18 +282,17 @@ done:
 int thaw_half_share(struct thaw_half *h, const struct thaw_csr *m, const struct thaw_half_options *o,
                     struct thaw_err *err) {
     const int64_t least = thaw_long_least(h->other);
-    int64_t threads = omp_get_max_threads(), from = INT64_MAX;
+    int64_t from = INT64_MAX;
     double work = 0;
     int code = THAW_OK;
     for (int64_t i = 0; i < m->nrows; i++)
         if (m->ptr[i + 1] > m->ptr[i]) work += thaw_als_row_work(&h->config, m->ptr[i + 1] - m->ptr[i]);
     work = sum_f64(h->c, work);
-    thaw_comm_sum_i64(h->c, &threads, 1);
     if (!o->alone && o->exchange == THAW_EXCHANGE_HYBRID && h->c->nnodes > 1)
         code = cheapest(h, m, least, &from, err);
     if (code) return code;
-    if (!o->alone && o->exchange == THAW_EXCHANGE_HYBRID && threads > 1) {
-        const double share = work / (double)threads / SHARE_PARTS;
+    if (!o->alone && o->exchange == THAW_EXCHANGE_HYBRID && h->c->size > 1) {
+        const double share = work / (double)h->c->size / SHARE_PARTS;
         if (share < (double)from) from = share > (double)least ? (int64_t)share : least;
     }
     const int64_t slots = o->exchange_bytes / 4 / (int64_t)h->row_bytes; // of a chunk

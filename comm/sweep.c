@@ -7,18 +7,18 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <omp.h>
 #include <stdlib.h>
-#include <string.h>
 
-enum { ENCODE_ROWS = 256, AHEAD = 16 };
+enum { ENCODE_ROWS = 256 };
 
 void thaw_sweep_fail(struct thaw_sweeping *w, int64_t row, int code, const struct thaw_err *err) {
+    const struct thaw_half *h = w->h;
+    const int64_t number = row < h->own_rows ? w->first_row + row : h->guest_row[row - h->own_rows];
 #pragma omp critical(thaw_sweep)
-    if (row < w->failed_row) {
+    if (number < w->failed_row) {
         w->failed = code;
         w->failure = *err;
-        w->failed_row = row;
+        w->failed_row = number;
     }
 }
 
@@ -34,29 +34,27 @@ void thaw_blas_alone_end(int threads) {
 
 // ---- Beginning ----
 
-static int64_t packed_rows(const struct thaw_half *h) {
-    return THAW_SWEEP_PACK / (int64_t)h->row_bytes;
-}
-
-static int long_new(const struct thaw_half *h, struct thaw_sweeper *own, struct thaw_err *err) {
-    const int64_t n = packed_rows(h) + THAW_ALS_AHEAD, most = n - THAW_ALS_AHEAD;
-    int code = thaw_alloc(&own->packed, THAW_SWEEP_PACK, 1, "a long row", err);
-    if (!code) code = thaw_alloc(&own->count, (size_t)n, sizeof *own->count, "a long row", err);
-    for (int64_t i = 0; !code && i < n; i++) own->count[i] = (uint32_t)(i < most ? i : 0);
-    return code;
+// Rows of the largest batch of long ones.
+static int64_t batch_rows(const struct thaw_pieces *p) {
+    int64_t most = 0;
+    for (int64_t i = 0; i < p->nbatches; i++) {
+        const int64_t n = p->batch[i + 1].row - p->batch[i].row;
+        if (n > most) most = n;
+    }
+    return most;
 }
 
 static int threads_new(struct thaw_sweeping *w, struct thaw_err *err) {
     const struct thaw_als_config *f = thaw_als_sweep_config(w->s);
+    for (int i = 0; i < THAW_SWEEP_LOCKS; i++) omp_init_lock(&w->lock[i]);
     int code = thaw_alloc(&w->thread, (size_t)w->nthreads, sizeof *w->thread, "threads' memory", err);
     for (int t = 0; !code && t < w->nthreads; t++) {
         struct thaw_sweeper *own = &w->thread[t];
         code = thaw_als_work_new(&own->work, f, err);
         if (!code) code = thaw_alloc(&own->z, THAW_SWEEP_GROUP * w->width, sizeof(float), "a solver", err);
-        if (!code) code = thaw_alloc(&own->vector, thaw_als_long_vector(f), sizeof(float), "a solver", err);
-        if (!code && w->h->nlong) code = long_new(w->h, own, err);
         if (!code) code = thaw_alloc(&own->sums, thaw_als_long_sums(f), sizeof(double), "a solver", err);
     }
+    if (!code) code = thaw_long_new(&w->batch, f, batch_rows(&w->h->pieces), err);
     return code;
 }
 
@@ -64,12 +62,11 @@ static void sweeping_clear(struct thaw_sweeping *w) {
     for (int t = 0; w->thread && t < w->nthreads; t++) {
         thaw_als_work_free(&w->thread[t].work);
         free(w->thread[t].z);
-        free(w->thread[t].vector);
         free(w->thread[t].sums);
-        free(w->thread[t].packed);
-        free(w->thread[t].count);
     }
     free(w->thread);
+    thaw_long_clear(&w->batch);
+    for (int i = 0; i < THAW_SWEEP_LOCKS; i++) omp_destroy_lock(&w->lock[i]);
     free(w->lent_z);
     free(w->guest_z);
     free(w->guest_loss);
@@ -91,74 +88,23 @@ static void encode(struct thaw_sweeping *w, const float *other) {
 
 // ---- Rows ----
 
-// The row over a copy of its opposite rows, if they fit: later rounds need not gather them again.
-static struct thaw_als_row pack(const struct thaw_half *h, struct thaw_sweeper *own,
-                                struct thaw_als_row row) {
-    const size_t size = h->row_bytes;
-    const char *table = row.table;
-    if (row.n > packed_rows(h)) return row;
-    for (int64_t j = 0; j < row.n; j++) {
-        const char *next = table + row.index[j + AHEAD] * size;
-        for (size_t b = 0; b < size; b += 64) __builtin_prefetch(next + b);
-        memcpy(own->packed + (size_t)j * size, table + row.index[j] * size, size);
-    }
-    return (struct thaw_als_row){own->packed, own->count, row.r, row.n};
-}
-
-static int solve_long(struct thaw_sweeping *w, struct thaw_sweeper *own, const struct thaw_long_row *l,
-                      const struct thaw_als_row *row, float *z, double *loss, struct thaw_err *err) {
-    const struct thaw_als_config *f = thaw_als_sweep_config(w->s);
-    struct thaw_als_long *state = NULL;
-    double sum = 0;
-    for (int64_t j = 0; j < row->n; j++) sum += fabs(row->r[j]);
-    int code =
-        thaw_als_long_new(&state, w->s, row->n, thaw_als_long_weight(f, row->n, sum), w->norm2, z, err);
-    while (!code && !thaw_als_long_done(state)) {
-        int64_t at = 0;
-        thaw_als_long_ask(state, own->vector);
-        memset(own->sums, 0, thaw_als_long_sums(f) * sizeof *own->sums);
-        for (int64_t p = l->piece; p < l->piece + l->npieces; at += w->h->piece[p++]) {
-            const struct thaw_als_row piece = {row->table, row->index + at, row->r + at, w->h->piece[p]};
-            thaw_als_long_piece(own->work, w->s, &piece, own->vector, own->sums);
-        }
-        code = thaw_als_long_step(state, own->work, own->sums, err);
-    }
-    if (!code) thaw_als_long_get(state, z, loss);
-    thaw_als_long_free(&state);
-    return code;
-}
-
-static const struct thaw_long_row *find_long(const struct thaw_half *h, int64_t row) {
-    int64_t low = 0, high = h->nlong;
-    while (high - low > 1) {
-        const int64_t middle = low + (high - low) / 2;
-        if (h->long_row[middle].row <= row)
-            low = middle;
-        else
-            high = middle;
-    }
-    return h->nlong && h->long_row[low].row == row ? &h->long_row[low] : NULL;
-}
-
-static int64_t global_row(const struct thaw_sweeping *w, int64_t row) {
-    const struct thaw_half *h = w->h;
-    return row < h->own_rows ? w->first_row + row : h->guest_row[row - h->own_rows];
-}
-
 static void solve_row(struct thaw_sweeping *w, struct thaw_sweeper *own, int64_t row, float *z,
                       double *loss) {
     const struct thaw_half *h = w->h;
     const int64_t at = h->ptr[row], n = h->ptr[row + 1] - at;
     const struct thaw_als_row r = {w->window, h->place + at, h->value + at, n};
-    const struct thaw_long_row *l = h->nlong ? find_long(h, row) : NULL;
-    const struct thaw_als_row packed = l ? pack(h, own, r) : r;
     struct thaw_err err = THAW_ERR_INIT;
-    const int code = l ? solve_long(w, own, l, &packed, z, loss, &err)
-                       : thaw_als_solve(own->work, w->s, &r, z, loss, &err);
-    if (code) thaw_sweep_fail(w, global_row(w, row), code, &err);
+    const int code = thaw_als_solve(own->work, w->s, &r, z, loss, &err);
+    if (code) thaw_sweep_fail(w, row, code, &err);
 }
 
-// Rows [row, row + n), all own or all guests, none empty.
+// Not empty and not long.
+static bool is_ordinary(const struct thaw_sweeping *w, int64_t row) {
+    const int64_t n = w->h->ptr[row + 1] - w->h->ptr[row];
+    return n > 0 && n < w->least;
+}
+
+// Rows [row, row + n), all own or all guests, all ordinary.
 static void solve_run(struct thaw_sweeping *w, struct thaw_sweeper *own, int64_t row, int64_t n) {
     const struct thaw_half *h = w->h;
     const int64_t guest = row - h->own_rows;
@@ -175,7 +121,7 @@ static void solve_group(struct thaw_sweeping *w, struct thaw_sweeper *own, int64
     while (row < end) {
         const int64_t stop = row < h->own_rows && h->own_rows < end ? h->own_rows : end;
         int64_t n = 0;
-        while (row + n < stop && h->ptr[row + n + 1] > h->ptr[row + n]) n++;
+        while (row + n < stop && is_ordinary(w, row + n)) n++;
         if (n) solve_run(w, own, row, n);
         row += n ? n : 1;
     }
@@ -185,6 +131,7 @@ static void solve_group(struct thaw_sweeping *w, struct thaw_sweeper *own, int64
 static void solve_chunk(struct thaw_sweeping *w, int64_t chunk) {
     const struct thaw_half *h = w->h;
     const int64_t begin = h->chunk_row[chunk], end = h->chunk_row[chunk + 1];
+    thaw_sweep_long(w, end);
 #pragma omp parallel for num_threads(w->nthreads) schedule(dynamic, 1)
     for (int64_t row = begin; row < end; row += THAW_SWEEP_GROUP) {
         if (w->stopped || (h->stoppable && thaw_comm_stop_requested(w->c))) continue;
@@ -235,6 +182,7 @@ int thaw_sweep(struct thaw_comm *c, const struct thaw_als_sweep *s, struct thaw_
                               .d = (size_t)thaw_als_columns(f),
                               .width = (size_t)thaw_als_width(f),
                               .nthreads = thaw_blas_alone_begin(),
+                              .least = thaw_long_least(h->other),
                               .stats = stats,
                               .failed_row = INT64_MAX};
     double start = thaw_time_s();

@@ -51,7 +51,9 @@ static void plan_memory(const struct thaw_training *t, const struct thaw_plan pl
     mem[MEM_INTERACTIONS] += reading_users > reading_items ? reading_users : reading_items;
     mem[MEM_INTERACTIONS] += (int64_t)(8 * t->als.holdout * (double)nnz[0]);
     mem[MEM_EXCHANGE] = row_bytes * (most + (thaw_comm_size(t->c) > 1 ? sends : 0));
-    mem[MEM_SOLVERS] = t->ctx->threads * (int64_t)thaw_als_work_nbytes(&t->config);
+    mem[MEM_SOLVERS] = t->ctx->threads * (int64_t)thaw_als_work_nbytes(&t->config) +
+                       thaw_long_batch_rows(&t->config, t->ctx->threads, t->o->exchange_bytes) *
+                           (int64_t)thaw_als_long_nbytes(&t->config);
 }
 
 static int64_t largest_part(const struct thaw_training *t) {

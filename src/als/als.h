@@ -123,6 +123,7 @@ int thaw_als_long_rounds(const struct thaw_als_config *c); // most rounds: cg_st
 // Doubles of a sum; floats of a vector (a multiple of 16; >= 1: it also carries the grids).
 size_t thaw_als_long_sums(const struct thaw_als_config *c);
 size_t thaw_als_long_vector(const struct thaw_als_config *c);
+size_t thaw_als_long_nbytes(const struct thaw_als_config *c); // at most, of a row's state, vector and sum
 // n: of the whole row; weight: at least the sum of |w| and |c| over its interactions, from their number and
 // the sum of |r|; norm2: at least the largest |y~|^2 of the table. z[width]: where to start.
 double thaw_als_long_weight(const struct thaw_als_config *c, int64_t n, double sum_abs_r);

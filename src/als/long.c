@@ -39,6 +39,12 @@ size_t thaw_als_long_vector(const struct thaw_als_config *c) {
     return thaw_als_solver_of(c)->vector(c);
 }
 
+size_t thaw_als_long_nbytes(const struct thaw_als_config *c) {
+    const size_t vectors = 8 * (size_t)thaw_als_width(c) * sizeof(float); // what a solver keeps, at most
+    return sizeof(struct thaw_als_long) + vectors + thaw_als_long_vector(c) * sizeof(float) +
+           thaw_als_long_sums(c) * sizeof(double);
+}
+
 double thaw_als_long_weight(const struct thaw_als_config *c, int64_t n, double sum_abs_r) {
     const double m = (double)n;
     const double sum = c->model == THAW_ALS_EXPLICIT

@@ -105,14 +105,14 @@ static void test_everyones_item_is_pushed(void **state) {
     }
 }
 
-// Threads want it pushed as well.
+// The threads of a rank share its long rows without that.
 static void test_threads_share_long_rows(void **state) {
     (void)state;
     const struct thaw_als_config f = config(THAW_ALS_CG);
     struct problem p = problem_new(heavy_length, 300, 8000, 16);
     omp_set_num_threads(2);
     struct thaw_half *h = half_new(&p, &f, THAW_EXCHANGE_HYBRID, false, NULL);
-    assert_int_equal(thaw_half_facts(h)->pushed_rows, 1);
+    assert_int_equal(thaw_half_facts(h)->pushed_rows, comm->size > 1);
     thaw_half_free(&h);
     h = half_new(&p, &f, THAW_EXCHANGE_HYBRID, true, NULL);
     assert_int_equal(thaw_half_facts(h)->pushed_rows, 0);
@@ -120,6 +120,54 @@ static void test_threads_share_long_rows(void **state) {
     thaw_half_free(&h);
     omp_set_num_threads(1);
     problem_close(&p);
+}
+
+// ---- Pieces of long rows ----
+
+// Every row has one piece with each part that it touches, in one batch; batches are of at most `most` rows
+// and lie in the order that the solver wants.
+static void check_pieces(const struct thaw_pieces *p, int64_t rows, int64_t nnz, int64_t most, bool by_part) {
+    int64_t sum = 0;
+    assert_int_equal(thaw_pieces_closed(p), rows);
+    for (int64_t b = 0; b < p->nbatches; b++) {
+        const struct thaw_pieces_batch *at = &p->batch[b];
+        assert_true(at[1].row > at[0].row && at[1].row - at[0].row <= most);
+        for (int64_t i = at[0].piece; i < at[1].piece; i++) {
+            const struct thaw_piece *x = &p->piece[i], *y = x + 1;
+            sum += x->n;
+            assert_true(x->n > 0 && x->row >= at[0].row && x->row < at[1].row);
+            if (i + 1 == at[1].piece) continue;
+            if (by_part)
+                assert_true(x->part < y->part || (x->part == y->part && x->row < y->row));
+            else
+                assert_true(x->row < y->row || (x->row == y->row && x->part < y->part));
+        }
+    }
+    assert_int_equal(p->nbatches ? p->batch[p->nbatches].piece : 0, p->n);
+    assert_int_equal(sum, nnz);
+}
+
+static void test_pieces(void **state) {
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        const struct thaw_als_config f = config(i % 2 ? THAW_ALS_CG : THAW_ALS_CHOLESKY);
+        const struct thaw_half_options o = {THAW_EXCHANGE_HYBRID, i < 2 ? 64 << 20 : 20000, false};
+        struct problem p = problem_new(zipf_length, 3000, 5000, 16);
+        struct thaw_half *h = NULL;
+        struct thaw_csr m;
+        struct thaw_err err = THAW_ERR_INIT;
+        int64_t nnz = 0;
+        problem_csr(&p, comm, &m);
+        problem_ok(thaw_half_new(&h, comm, &f, &m, &p.other, &o, &err), &err);
+        for (int64_t row = 0; row < h->rows; row++) {
+            const int64_t n = h->ptr[row + 1] - h->ptr[row];
+            nnz += n >= thaw_long_least(&p.other) ? n : 0;
+        }
+        check_pieces(&h->pieces, h->nlong, nnz, thaw_long_batch_rows(&f, 1, o.exchange_bytes), i % 2);
+        check_pieces(&h->pushed.pieces, h->pushed.n, h->pushed.nnz, h->pushed.batch_rows, i % 2);
+        thaw_half_free(&h);
+        problem_close(&p);
+    }
 }
 
 // ---- Traffic ----
@@ -251,6 +299,7 @@ int main(void) {
         cmocka_unit_test(test_work_is_even),
         cmocka_unit_test(test_everyones_item_is_pushed),
         cmocka_unit_test(test_threads_share_long_rows),
+        cmocka_unit_test(test_pieces),
         cmocka_unit_test(test_traffic_dense),
         cmocka_unit_test(test_traffic_sparse),
         cmocka_unit_test(test_traffic_heavy),

@@ -15,13 +15,16 @@ enum { ROWS = 300, OTHERS = 2600, PARTS = 6, K = 9 };
 static struct thaw_comm *comm;
 static bool stoppable; // of sweeps
 
-// Four long rows at both ends, empty rows, short ones.
+// Five long rows, four of them at both ends; empty rows, short ones. On one rank with the smallest exchange
+// they are solved in three batches.
 static int64_t row_length(int64_t row) {
     switch (row) {
     case 0:
         return 2500;
     case 2:
         return 1300;
+    case 140:
+        return 1400;
     case ROWS - 40:
         return 1900;
     case ROWS - 3:
@@ -197,7 +200,7 @@ static void compare(const struct expected *e, const struct problem *p, const str
 
 static void check_facts(const struct setting *s, const struct result *r, const char *what) {
     const struct thaw_half_facts *f = &r->facts;
-    const bool may_push = s->exchange == THAW_EXCHANGE_HYBRID && !s->alone && comm->size * s->threads > 1;
+    const bool may_push = s->exchange == THAW_EXCHANGE_HYBRID && !s->alone && comm->size > 1;
     if (getenv("VERBOSE") && comm->rank == 0)
         print_message("%s: %d pushed, %d lent, work %.0f of %.0f, rounds %d\n", what, (int)f->pushed_rows,
                       (int)f->lent_rows, f->work_max, f->work_mean, (int)f->rounds);
