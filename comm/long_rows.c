@@ -152,6 +152,7 @@ static void solve_batch(struct thaw_sweeping *w, int64_t batch) {
 
 void thaw_sweep_long(struct thaw_sweeping *w, int64_t end) {
     const struct thaw_half *h = w->h;
-    while (w->next_batch < h->pieces.nbatches && h->long_row[h->pieces.batch[w->next_batch].row].row < end)
-        solve_batch(w, w->next_batch++);
+    for (; w->next_batch < h->pieces.nbatches && h->long_row[h->pieces.batch[w->next_batch].row].row < end;
+         w->next_batch++)
+        if (!thaw_sweep_stopping(w)) solve_batch(w, w->next_batch);
 }

@@ -127,14 +127,17 @@ static void solve_group(struct thaw_sweeping *w, struct thaw_sweeper *own, int64
     }
 }
 
-// A signal: no further group of rows is begun.
+bool thaw_sweep_stopping(const struct thaw_sweeping *w) {
+    return w->stopped || (w->h->stoppable && thaw_comm_stop_requested(w->c));
+}
+
 static void solve_chunk(struct thaw_sweeping *w, int64_t chunk) {
     const struct thaw_half *h = w->h;
     const int64_t begin = h->chunk_row[chunk], end = h->chunk_row[chunk + 1];
     thaw_sweep_long(w, end);
 #pragma omp parallel for num_threads(w->nthreads) schedule(dynamic, 1)
     for (int64_t row = begin; row < end; row += THAW_SWEEP_GROUP) {
-        if (w->stopped || (h->stoppable && thaw_comm_stop_requested(w->c))) continue;
+        if (thaw_sweep_stopping(w)) continue;
         if (omp_get_thread_num() == 0) thaw_exchange_poke(h->exchange);
         solve_group(w, &w->thread[omp_get_thread_num()], row,
                     row + THAW_SWEEP_GROUP < end ? row + THAW_SWEEP_GROUP : end);

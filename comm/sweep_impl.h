@@ -53,6 +53,8 @@ struct thaw_sweeping {
     struct thaw_err failure;
 };
 
+// Thread-safe. The sweep is to end early: no further rows are begun.
+bool thaw_sweep_stopping(const struct thaw_sweeping *w);
 // Thread-safe. A row of the half failed: keep the failure of the lowest one, counted over all ranks.
 void thaw_sweep_fail(struct thaw_sweeping *w, int64_t row, int code, const struct thaw_err *err);
 

@@ -21,14 +21,14 @@
 
 enum {
     STACK = 1 << 20,
-    FRESH = 3,         // looks without news after which a rank may be gone
-    QUIET = 5,         // and at least this many after which it is
-    QUIET_MOST_S = 60, // but no longer
-    WARN_AFTER = 10,
-    LAG_S = 5,     // a rank that does not hear from rank 0 leaves it the first word
-    STAGGER_S = 2, // and so does a rank to each lower one
-    STAGGER_MOST_S = 10,
-    END_AFTER_S = 2
+    FRESH_LOOKS = 3,     // looks without news after which a rank may be gone
+    QUIET_LOOKS = 5,     // and at least this many after which it is
+    QUIET_MOST_S = 60,   // but no longer
+    WARN_LOOKS = 10,     // after which rank 0 tells of ranks that it never heard of
+    LAG_S = 5,           // a rank that does not hear from rank 0 leaves it the first word
+    STAGGER_S = 2,       // and so does a rank to each lower one
+    STAGGER_MOST_S = 10, // but not to more of them than this takes
+    END_AFTER_S = 2      // a rank that is told to end lets rank 0 end first
 };
 static const double IDLE_SHARE = 0.01; // of a core: what stands still takes less
 
@@ -37,12 +37,14 @@ static const double IDLE_SHARE = 0.01; // of a core: what stands still takes les
 static atomic_uint_fast64_t calls; // odd while a call waits; another number in each call
 static _Atomic(const char *) phase = "start";
 
+// The next odd number.
 uint64_t thaw_wait_begin(void) {
     const uint64_t before = atomic_load_explicit(&calls, memory_order_relaxed);
     atomic_store_explicit(&calls, before + 1 + (before & 1), memory_order_relaxed);
     return before;
 }
 
+// The next even number; within an outer call, which goes on waiting, the next odd one.
 void thaw_wait_end(uint64_t before) {
     const uint64_t now = atomic_load_explicit(&calls, memory_order_relaxed);
     atomic_store_explicit(&calls, now + 1 + (before & 1), memory_order_relaxed);
@@ -63,7 +65,7 @@ struct work {
 };
 
 // Where rank 0's watchdog listens, and what proves that one belongs to this job.
-struct home {
+struct place {
     uint64_t nonce[2];
     char host[THAW_HOST_MAX];
     int32_t naddresses;
@@ -72,13 +74,13 @@ struct home {
 
 struct thaw_watch {
     int rank, size;
-    bool quiet, near; // near: rank 0 is on this host
+    bool quiet, same_host; // as rank 0
     char job[24], host[THAW_HOST_MAX];
     double interval_s; // between two looks
     struct thaw_watch_limits limits;
-    struct home home;
+    struct place rank0;
     struct thaw_net net;
-    int end; // an event: the job is over
+    int stop_fd; // an event: the job is over
     bool running;
     pthread_t thread;
     // The thread's own from here on.
@@ -88,9 +90,9 @@ struct thaw_watch {
     double since_s, waited_s;
     struct work work;       // signs of it at the last look
     double work_s, still_s; // when there was one, and for how long there has been none
-    int found;              // address of rank 0 that answers; -1 while none does
+    int answering;          // address of rank 0 that answers; -1 while none does
     double answered_s;
-    double end_s; // when rank 0 said that the job stalled; 0: it has not
+    double told_to_end_s; // when rank 0 said that the job stalled; 0: it has not
     // Rank 0:
     char *hosts;                // size x THAW_HOST_MAX
     struct thaw_watched *state; // size
@@ -104,7 +106,7 @@ static void advance_clock(struct thaw_watch *w) {
     const double real_s = thaw_time_s(), step = real_s - w->real_s, most = 2 * w->interval_s;
     w->real_s = real_s;
     w->now_s += step < most ? step : most;
-    if (step > most) w->judge_from_s = w->now_s + QUIET * w->interval_s;
+    if (step > most) w->judge_from_s = w->now_s + QUIET_LOOKS * w->interval_s;
 }
 
 static double cpu_s(clockid_t of) {
@@ -207,7 +209,8 @@ static void explain(const struct thaw_watch *w, const struct thaw_verdict *v, ch
                  "whether UDP passes between the hosts",
                  more, v->waited_s);
         return;
-    default:
+    case THAW_STALL_NONE:
+    case THAW_STALL_ALL:
         snprintf(text, cap,
                  "waits in phase %s, and all ranks wait for each other, for %.0f s by now: a message was "
                  "lost; run the same command again, and report it should it come back",
@@ -227,7 +230,7 @@ static void end_job(struct thaw_watch *w) {
 static void warn_unheard(struct thaw_watch *w) {
     int unheard = 0, first = 0;
     char text[256], more[48];
-    if (w->warned || w->now_s < WARN_AFTER * w->interval_s) return;
+    if (w->warned || w->now_s < WARN_LOOKS * w->interval_s) return;
     w->warned = true;
     for (int r = w->size - 1; r > 0; r--) {
         if (w->state[r].heard) continue;
@@ -263,22 +266,22 @@ static void look_at_all(struct thaw_watch *w) {
 // ---- The other ranks ----
 
 static void tell(struct thaw_watch *w, enum thaw_beat_kind kind) {
-    const struct home *h = &w->home;
+    const struct place *p = &w->rank0;
     struct thaw_beat b = {
         .kind = (int32_t)kind, .rank = w->rank, .waited_s = (float)w->waited_s, .still_s = (float)w->still_s};
     fill_phase(b.phase);
-    if (w->found >= 0 && w->now_s - w->answered_s > FRESH * w->interval_s) w->found = -1;
-    for (int i = 0; i < h->naddresses; i++) {
-        if (w->found >= 0 ? i != w->found : h->address[i].loopback && !w->near) continue;
+    if (w->answering >= 0 && w->now_s - w->answered_s > FRESH_LOOKS * w->interval_s) w->answering = -1;
+    for (int i = 0; i < p->naddresses; i++) {
+        if (w->answering >= 0 ? i != w->answering : p->address[i].loopback && !w->same_host) continue;
         b.address = i;
-        thaw_net_send(&w->net, &h->address[i], &b);
+        thaw_net_send(&w->net, &p->address[i], &b);
     }
 }
 
-static void hear_home(struct thaw_watch *w, const struct thaw_beat *b) {
-    if (b->kind == THAW_BEAT_END && w->end_s == 0) w->end_s = w->now_s;
-    if (b->kind != THAW_BEAT_ANSWER || b->address < 0 || b->address >= w->home.naddresses) return;
-    w->found = b->address;
+static void hear_rank0(struct thaw_watch *w, const struct thaw_beat *b) {
+    if (b->kind == THAW_BEAT_END && w->told_to_end_s == 0) w->told_to_end_s = w->now_s;
+    if (b->kind != THAW_BEAT_ANSWER || b->address < 0 || b->address >= w->rank0.naddresses) return;
+    w->answering = b->address;
     w->answered_s = w->now_s;
 }
 
@@ -301,8 +304,8 @@ static void judge_alone(const struct thaw_watch *w) {
         snprintf(text, sizeof text,
                  "has waited %.0f s in phase %s, and its watchdog never reached that of rank 0 (%s): look at "
                  "that host, and whether UDP passes between the hosts",
-                 w->waited_s, where, w->home.host);
-    say(w, "error", answered ? 0 : w->rank, answered ? w->home.host : w->host, text);
+                 w->waited_s, where, w->rank0.host);
+    say(w, "error", answered ? 0 : w->rank, answered ? w->rank0.host : w->host, text);
     _exit(THAW_ESTALLED);
 }
 
@@ -315,13 +318,13 @@ static void receive_all(struct thaw_watch *w) {
         if (w->rank == 0)
             hear(w, &b, &from);
         else
-            hear_home(w, &b);
+            hear_rank0(w, &b);
     }
 }
 
 static void *run(void *user) {
     struct thaw_watch *w = user;
-    struct pollfd fds[] = {{w->end, POLLIN, 0}, {w->net.fd[0], POLLIN, 0}, {w->net.fd[1], POLLIN, 0}};
+    struct pollfd fds[] = {{w->stop_fd, POLLIN, 0}, {w->net.fd[0], POLLIN, 0}, {w->net.fd[1], POLLIN, 0}};
     w->real_s = thaw_time_s();
     w->next_s = w->interval_s * w->rank / w->size; // not all at once
     for (;;) {
@@ -338,7 +341,7 @@ static void *run(void *user) {
             continue;
         }
         tell(w, THAW_BEAT_STATE);
-        if (w->end_s > 0 && w->now_s - w->end_s >= END_AFTER_S) _exit(THAW_ESTALLED);
+        if (w->told_to_end_s > 0 && w->now_s - w->told_to_end_s >= END_AFTER_S) _exit(THAW_ESTALLED);
         judge_alone(w);
     }
     if (w->rank != 0) tell(w, THAW_BEAT_GONE);
@@ -350,7 +353,7 @@ static void *run(void *user) {
 static int start_thread(struct thaw_watch *w, struct thaw_err *err) {
     pthread_attr_t attributes;
     sigset_t all, old;
-    if ((w->end = eventfd(0, EFD_CLOEXEC)) < 0)
+    if ((w->stop_fd = eventfd(0, EFD_CLOEXEC)) < 0)
         return thaw_fail_errno(err, THAW_EMEM, "cannot start the watchdog (--stall-timeout 0 does without)");
     sigfillset(&all);
     pthread_attr_init(&attributes);
@@ -372,7 +375,7 @@ static int watch_new(struct thaw_watch **out, const struct thaw_comm *c, struct 
     const size_t n = c->rank == 0 ? (size_t)c->size : 1;
     int code = thaw_alloc(&w, 1, sizeof *w, "the watchdog", err);
     if (code) return code;
-    w->end = w->net.fd[0] = w->net.fd[1] = w->found = -1;
+    w->stop_fd = w->net.fd[0] = w->net.fd[1] = w->answering = -1;
     *out = w;
     code = thaw_alloc(&w->state, n, sizeof *w->state, "the watchdog", err);
     if (!code) code = thaw_alloc(&w->heard_s, n, sizeof *w->heard_s, "the watchdog", err);
@@ -389,15 +392,16 @@ static void set_limits(struct thaw_watch *w, double timeout_s) {
     const double quarter = timeout_s / 4 < QUIET_MOST_S ? timeout_s / 4 : QUIET_MOST_S;
     w->interval_s = 1 + w->size / 1000.0; // rank 0 answers about a thousand a second
     w->limits.timeout_s = timeout_s;
-    w->limits.fresh_s = FRESH * w->interval_s;
-    w->limits.quiet_s = quarter > QUIET * w->interval_s ? quarter : QUIET * w->interval_s;
+    w->limits.fresh_s = FRESH_LOOKS * w->interval_s;
+    w->limits.quiet_s = quarter > QUIET_LOOKS * w->interval_s ? quarter : QUIET_LOOKS * w->interval_s;
 }
 
-static int open_home(struct thaw_watch *w, struct thaw_err *err) {
-    struct home *h = &w->home;
-    memcpy(h->host, w->host, sizeof h->host);
-    h->naddresses = thaw_net_addresses(&w->net, h->address);
-    if (getrandom(h->nonce, sizeof h->nonce, 0) != sizeof h->nonce)
+// Rank 0 tells where it is.
+static int fill_place(struct thaw_watch *w, struct thaw_err *err) {
+    struct place *p = &w->rank0;
+    memcpy(p->host, w->host, sizeof p->host);
+    p->naddresses = thaw_net_addresses(&w->net, p->address);
+    if (getrandom(p->nonce, sizeof p->nonce, 0) != sizeof p->nonce)
         return thaw_fail_errno(err, THAW_EBUG, "the system has no random numbers for the watchdog");
     return THAW_OK;
 }
@@ -412,11 +416,11 @@ int thaw_watch_start(struct thaw_watch **out, struct thaw_comm *c, const char *j
     w->quiet = quiet;
     set_limits(w, timeout_s);
     thaw_net_open(&w->net);
-    if ((code = thaw_comm_agree(c, c->rank == 0 ? open_home(w, err) : THAW_OK, err))) goto done;
-    thaw_comm_bcast(c, &w->home, sizeof w->home, 0);
-    memcpy(w->net.nonce, w->home.nonce, sizeof w->net.nonce);
+    if ((code = thaw_comm_agree(c, c->rank == 0 ? fill_place(w, err) : THAW_OK, err))) goto done;
+    thaw_comm_bcast(c, &w->rank0, sizeof w->rank0, 0);
+    memcpy(w->net.nonce, w->rank0.nonce, sizeof w->net.nonce);
     MPI_Bcast(&first, 1, MPI_INT, 0, c->machine);
-    w->near = first == 0;
+    w->same_host = first == 0;
     code = thaw_comm_gather(c, c->host, sizeof c->host, 0, (void **)&w->hosts, &nbytes, err);
     if (!code) code = thaw_comm_agree(c, start_thread(w, err), err);
 done:
@@ -430,10 +434,10 @@ void thaw_watch_stop(struct thaw_watch **out) {
     if (!w) return;
     if (w->running) {
         const uint64_t one = 1;
-        (void)!write(w->end, &one, sizeof one);
+        (void)!write(w->stop_fd, &one, sizeof one);
         pthread_join(w->thread, NULL);
     }
-    if (w->end >= 0) close(w->end);
+    if (w->stop_fd >= 0) close(w->stop_fd);
     thaw_net_close(&w->net);
     free(w->hosts);
     free(w->state);

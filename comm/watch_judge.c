@@ -25,6 +25,17 @@ static bool all_still(const struct thaw_watched *ranks, int n, const struct thaw
     return *first >= 0;
 }
 
+// Who is to blame, in this order: one that is gone without a word, whatever the others do, as they wait for
+// it in the end; one that works on; one that was never heard of, when all that were heard of wait. Else all
+// wait for each other.
+static const struct {
+    enum standing standing;
+    enum thaw_stall stall;
+} blamed[] = {{SILENT, THAW_STALL_SILENT},
+              {BUSY, THAW_STALL_BUSY},
+              {UNHEARD, THAW_STALL_UNHEARD},
+              {WAITS, THAW_STALL_ALL}};
+
 struct thaw_verdict thaw_watch_judge(const struct thaw_watched *ranks, int n,
                                      const struct thaw_watch_limits *limits) {
     int first[BUSY + 1], count[BUSY + 1] = {0}, idle = 0;
@@ -45,15 +56,13 @@ struct thaw_verdict thaw_watch_judge(const struct thaw_watched *ranks, int n,
     }
     // Soon it is known whether these are there; but a bad network must not put it off for ever.
     if (count[UNSURE] && v.waited_s < limits->timeout_s + 2 * limits->quiet_s) return v;
-    static const enum standing blamed[] = {SILENT, BUSY, UNHEARD, WAITS};
-    static const enum thaw_stall stall[] = {THAW_STALL_SILENT, THAW_STALL_BUSY, THAW_STALL_UNHEARD,
-                                            THAW_STALL_ALL};
-    for (int i = 0; i < 4 && v.stall == THAW_STALL_NONE; i++) {
-        if (!count[blamed[i]]) continue;
-        v.stall = stall[i];
-        v.rank = first[blamed[i]];
-        v.more = count[blamed[i]] - 1;
-        if (blamed[i] == BUSY && idle) v.more = idle - 1; // ranks in short waits are not to blame
+    for (size_t i = 0; i < sizeof blamed / sizeof *blamed && v.stall == THAW_STALL_NONE; i++) {
+        const enum standing is = blamed[i].standing;
+        if (!count[is]) continue;
+        v.stall = blamed[i].stall;
+        v.rank = first[is];
+        v.more = count[is] - 1;
+        if (is == BUSY && idle) v.more = idle - 1; // ranks in short waits are not to blame
     }
     return v;
 }

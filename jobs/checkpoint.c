@@ -11,14 +11,14 @@
 // ---- What is saved ----
 
 // Rows that files have: users without virtual ones.
-static size_t numbers(const struct thaw_training *t, int side) {
+static size_t nvalues(const struct thaw_training *t, int side) {
     const size_t rows = side == THAW_USERS ? thaw_training_real_users(t) : (size_t)t->in.rows[side];
     return rows * (size_t)t->fit->columns;
 }
 
 // All threads: one alone does not get at all of the memory's bandwidth, and pages come where they were asked
 // for.
-static void copy_numbers(float *to, const float *from, size_t n) {
+static void copy_values(float *to, const float *from, size_t n) {
     enum { RUN = 1 << 18 };
 #pragma omp parallel for schedule(static)
     for (size_t at = 0; at < n; at += RUN)
@@ -28,12 +28,12 @@ static void copy_numbers(float *to, const float *from, size_t n) {
 // Local. The rows of a side that files have, in memory of their own.
 static int copy_side(const struct thaw_training *t, int side, const float *from, float **to,
                      struct thaw_err *err) {
-    const int code = thaw_alloc(to, numbers(t, side), sizeof **to, "a copy of the factors to save", err);
+    const int code = thaw_alloc(to, nvalues(t, side), sizeof **to, "a copy of the factors to save", err);
     if (code) return code;
     if (side == THAW_USERS && t->in.made)
         thaw_interactions_pack(&t->in, t->fit->columns, from, *to);
     else
-        copy_numbers(*to, from, numbers(t, side));
+        copy_values(*to, from, nvalues(t, side));
     return THAW_OK;
 }
 
@@ -123,17 +123,17 @@ bool thaw_checkpoint_writing(const struct thaw_training *t) {
     return t->flight.save && !(wait && *wait == '1') && !thaw_model_save_written(t->flight.save);
 }
 
-// Collective. A copy of the factors in rows; *enough: there was the memory for it on all ranks.
-static void copy_factors(const struct thaw_training *t, float *rows[2], bool *enough) {
+// Collective. A copy of the factors in rows; false where not all ranks have the memory for it: no copy then.
+static bool copy_factors(const struct thaw_training *t, float *rows[2]) {
     int64_t failed = 0;
     for (int side = 0; !failed && side < 2; side++)
         failed = copy_side(t, side, t->fit->rows[side], &rows[side], NULL) != THAW_OK;
     thaw_comm_max_i64(t->c, &failed, 1);
-    *enough = !failed;
     for (int side = 0; failed && side < 2; side++) {
         free(rows[side]);
         rows[side] = NULL;
     }
+    return !failed;
 }
 
 static void say_skipped(struct thaw_training *t) {
@@ -154,7 +154,6 @@ static void say_no_copy(struct thaw_training *t) {
 int thaw_checkpoint_begin(struct thaw_training *t, struct thaw_err *err) {
     const struct thaw_plan plan[2] = {t->in.real, t->in.plan[THAW_ITEMS]};
     float *rows[2] = {NULL, NULL};
-    bool enough;
     int before = -1;
     if (t->flight.save) {
         say_skipped(t);
@@ -162,9 +161,9 @@ int thaw_checkpoint_begin(struct thaw_training *t, struct thaw_err *err) {
     }
     int code = begin_version(t, NULL, &before, err);
     if (code) return code;
-    const double began = t->saved_at = thaw_time_s();
-    copy_factors(t, rows, &enough);
-    if (!enough) {
+    const double began = thaw_time_s();
+    t->saved_at = began;
+    if (!copy_factors(t, rows)) {
         say_no_copy(t);
         code = save_now(t, thaw_train_kept(t), before, t->fit->rows, err);
         return code ? code : clear_attempts(t, err);

@@ -16,11 +16,11 @@ int thaw_checkpoint_begin(struct thaw_training *t, struct thaw_err *err);
 bool thaw_checkpoint_in_flight(const struct thaw_training *t);
 bool thaw_checkpoint_writing(const struct thaw_training *t);
 
-// Collective. Wait for the one in flight and publish it. Fine when there is none.
+// Collective. Wait for the one in flight and publish it. Fine when there is none. THAW_EIO, THAW_EMEM.
 int thaw_checkpoint_end(struct thaw_training *t, struct thaw_err *err);
 
 // Collective. Save the factors and wait for it, and for the one in flight. finished: why training is over;
-// NULL: it is not.
+// NULL: it is not. THAW_EIO, THAW_EMEM.
 int thaw_checkpoint_now(struct thaw_training *t, const char *finished, struct thaw_err *err);
 
 #endif

@@ -174,7 +174,7 @@ static int check(const opts *o, struct thaw_err *err) {
     if (!o->model && !o->work)
         return thaw_fail(err, THAW_EUSAGE,
                          "--model is missing; or give --work DIR to train what is needed there");
-    return THAW_OK;
+    return o->picture ? thaw_study_picture_check(o->picture, err) : THAW_OK;
 }
 
 static int run(struct thaw_job_ctx *ctx, const void *options, const struct thaw_list *operands,

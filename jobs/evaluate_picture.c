@@ -42,6 +42,11 @@ static const char *terminal_of(const char *path) {
     return NULL;
 }
 
+int thaw_study_picture_check(const char *path, struct thaw_err *err) {
+    if (terminal_of(path)) return THAW_OK;
+    return thaw_fail(err, THAW_EUSAGE, "--picture %s: a name that ends in .svg, .png or .pdf", path);
+}
+
 static bool drawn(const struct thaw_study_row *r, int cutoff) {
     return r->cutoff == cutoff && strcmp(r->metric, "NDCG") == 0;
 }
@@ -131,14 +136,12 @@ int thaw_study_picture(const struct thaw_study *s, const char *path, const struc
     char data[THAW_PATH_MAX], script[THAW_PATH_MAX], *text = NULL;
     size_t n = 0;
     int blocks[THAW_SYSTEMS], nblocks = 0;
-    if (!terminal_of(path))
-        return thaw_fail(err, THAW_EUSAGE, "--picture %s: a name that ends in .svg, .png or .pdf", path);
-    if (snprintf(data, sizeof data, "%s.dat", path) >= (int)sizeof data ||
-        snprintf(script, sizeof script, "%s.gp", path) >= (int)sizeof script)
-        return thaw_fail(err, THAW_EUSAGE, "--picture: path too long");
+    int code = thaw_path_suffix(data, path, ".dat", err);
+    if (!code) code = thaw_path_suffix(script, path, ".gp", err);
+    if (code) return code;
     FILE *memory = open_memstream(&text, &n);
     if (memory) nblocks = write_data(s, memory, rows, nrows, cutoff, blocks);
-    int code = put_text(data, &text, &n, memory, err);
+    code = put_text(data, &text, &n, memory, err);
     if (code) return code;
     memory = open_memstream(&text, &n);
     if (memory) write_script(s, memory, path, data, cutoff, blocks, nblocks);

@@ -207,9 +207,11 @@ void thaw_study_print(const struct thaw_study *s, FILE *out, int format, const s
                       int nrows);
 // evaluate_picture.c. Local, rank 0. NDCG at the last cutoff against known items, with intervals: .svg, .png
 // or .pdf by gnuplot; the data and the script stay beside the picture. Without gnuplot they are written all
-// the same, and a warning says so. THAW_EUSAGE: another ending. THAW_EIO.
+// the same, and a warning says so. The path has passed the check. THAW_EUSAGE: it is too long. THAW_EIO.
 int thaw_study_picture(const struct thaw_study *s, const char *path, const struct thaw_study_row *rows,
                        int nrows, struct thaw_err *err);
+// Local, before the work. THAW_EUSAGE: a name of another ending.
+int thaw_study_picture_check(const char *path, struct thaw_err *err);
 
 // evaluate_work.c. Collective. By the jobs themselves: train a model in --work, and set e->model_dir; fit
 // there those of the wanted models that were not given (nothing without --work), between thaw_study_open and

@@ -235,8 +235,11 @@ static void tell_log(struct telling *t, const ProtobufCMessage *message) {
 static void tell_job(struct telling *t, const ProtobufCMessage *message) {
     const Thaw__Job *m = (const Thaw__Job *)message;
     count(t, "format", m->format);
+    // A list is facts of one key in a row; steps begun anew lie between finished ones.
     for (size_t i = 0; i < m->n_steps; i++)
-        item(t, m->steps[i]->output ? "finished" : "unfinished", m->steps[i]->name);
+        if (m->steps[i]->output) item(t, "finished", m->steps[i]->name);
+    for (size_t i = 0; i < m->n_steps; i++)
+        if (!m->steps[i]->output) item(t, "unfinished", m->steps[i]->name);
 }
 
 // ---- Which kind ----

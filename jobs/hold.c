@@ -20,7 +20,7 @@ static void describe(char text[256], const struct thaw_job_ctx *ctx, const char 
 int thaw_hold_alone(struct thaw_lock **lock, const struct thaw_job_ctx *ctx, const char *job,
                     const char *folder, struct thaw_err *err) {
     char who[256];
-    int unlocked = 0;
+    bool unlocked = false;
     describe(who, ctx, job);
     const int code = thaw_lock_take(lock, folder, who, &unlocked, err);
     if (unlocked)

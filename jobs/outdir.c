@@ -11,13 +11,6 @@
 // Where an older folder stands between two renames.
 static const char ASIDE[] = ".replaced.tmp";
 
-static int beside(char to[THAW_PATH_MAX], const char *path, const char *suffix, struct thaw_err *err) {
-    const int n = snprintf(to, THAW_PATH_MAX, "%s%s", path, suffix);
-    if (n > 0 && n < THAW_PATH_MAX) return THAW_OK;
-    return thaw_fail(err, THAW_EUSAGE, "%.200s...: the path is longer than %d bytes", path,
-                     THAW_PATH_MAX - 1);
-}
-
 static bool is_empty(const char *path) {
     DIR *d = opendir(path);
     bool empty = d != NULL;
@@ -56,7 +49,7 @@ static int rename_to(const char *from, const char *to, struct thaw_err *err) {
 
 static int sync_parent(const char *path, struct thaw_err *err) {
     char parent[THAW_PATH_MAX];
-    int code = beside(parent, path, "", err);
+    int code = thaw_path_copy(parent, path, err);
     char *slash = code ? NULL : strrchr(parent, '/');
     if (slash) slash[slash == parent] = 0;
     return code ? code : thaw_dir_sync(slash ? parent : ".", err);
@@ -64,7 +57,7 @@ static int sync_parent(const char *path, struct thaw_err *err) {
 
 static int begin(struct thaw_outdir *o, const struct asking *a, struct thaw_err *err) {
     char aside[THAW_PATH_MAX];
-    int code = beside(aside, o->path, ASIDE, err);
+    int code = thaw_path_suffix(aside, o->path, ASIDE, err);
     if (code) return code;
     if (is_whole(aside)) // a run was killed between its two renames
         code = thaw_path_exists(o->path) ? thaw_dir_remove(aside, err) : rename_to(aside, o->path, err);
@@ -80,9 +73,9 @@ int thaw_outdir_begin(struct thaw_outdir *o, const struct thaw_job_ctx *ctx, con
     *o = (struct thaw_outdir){0};
     int code = thaw_hold(&o->lock, ctx, job, out, err);
     if (code) return code;
-    code = beside(o->path, out, "", err);
+    code = thaw_path_copy(o->path, out, err);
     for (size_t n = strlen(o->path); n > 1 && o->path[n - 1] == '/'; n--) o->path[n - 1] = 0;
-    if (!code) code = beside(o->work, o->path, ".tmp", err);
+    if (!code) code = thaw_path_suffix(o->work, o->path, ".tmp", err);
     if (!code && thaw_comm_rank(c) == 0) code = begin(o, &asking, err);
     code = thaw_comm_agree(c, code, err);
     thaw_comm_bcast(c, &o->finished, sizeof o->finished, 0);
@@ -93,7 +86,7 @@ int thaw_outdir_begin(struct thaw_outdir *o, const struct thaw_job_ctx *ctx, con
 
 static int commit(const struct thaw_outdir *o, struct thaw_err *err) {
     char aside[THAW_PATH_MAX];
-    int code = beside(aside, o->path, ASIDE, err);
+    int code = thaw_path_suffix(aside, o->path, ASIDE, err);
     if (!code) code = thaw_dir_sync(o->work, err);
     const bool replace = is_whole(o->path),
                exchanged = !code && replace && thaw_dir_exchange(o->work, o->path);

@@ -25,15 +25,24 @@ static int check(const struct thaw_model *model, const struct thaw_dataset *data
 int thaw_trained_open(struct thaw_job_ctx *ctx, const struct thaw_trained_wish *wish,
                       struct thaw_model **model, struct thaw_dataset **dataset, const char **data,
                       struct thaw_err *err) {
+    struct thaw_model *m = NULL;
+    struct thaw_dataset *d = NULL;
     char note[256];
-    int code = thaw_model_open(model, ctx->comm, wish->model, true, note, err);
+    int code = thaw_model_open(&m, ctx->comm, wish->model, true, note, err);
     if (code) return code;
     if (*note) thaw_log_warn(ctx->log, "%s", note);
-    *data = wish->data ? wish->data : (*model)->manifest->dataset;
-    code = thaw_dataset_open(dataset, *data, err);
-    if (!code) code = check(*model, *dataset, *data, wish, err);
-    code = thaw_comm_agree(ctx->comm, code, err);
-    if (!code && !(*model)->manifest->finished)
-        thaw_log_warn(ctx->log, "%s is a checkpoint: its training is not finished", (*model)->dir);
-    return code;
+    const char *folder = wish->data ? wish->data : m->manifest->dataset;
+    code = thaw_dataset_open(&d, folder, err);
+    if (!code) code = check(m, d, folder, wish, err);
+    if ((code = thaw_comm_agree(ctx->comm, code, err))) {
+        thaw_dataset_close(&d);
+        thaw_model_close(&m);
+        return code;
+    }
+    if (!m->manifest->finished)
+        thaw_log_warn(ctx->log, "%s is a checkpoint: its training is not finished", m->dir);
+    *model = m;
+    *dataset = d;
+    *data = folder;
+    return THAW_OK;
 }

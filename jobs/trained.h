@@ -13,8 +13,8 @@ struct thaw_trained_wish {
     const char *implicit;     // refuse a model of ratings: "priors are", for the message; NULL: any model
 };
 // Collective. Tells of a checkpoint, and of a version that is not the newest. *data: the dataset's folder as
-// it was named, borrowed. What was opened is the caller's, also on failure. THAW_EDATA: another dataset than
-// the model's, or no iteration. THAW_EUSAGE: a model of ratings. THAW_ENOINPUT, THAW_EMEM.
+// it was named, borrowed of the wish or the model. THAW_EDATA: another dataset than the model's, or no
+// iteration. THAW_EUSAGE: a model of ratings. THAW_ENOINPUT, THAW_EMEM.
 int thaw_trained_open(struct thaw_job_ctx *ctx, const struct thaw_trained_wish *wish,
                       struct thaw_model **model, struct thaw_dataset **dataset, const char **data,
                       struct thaw_err *err);

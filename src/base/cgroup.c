@@ -80,8 +80,8 @@ static int64_t swap_of(const char *folder, const struct names *v) {
     return left < all ? left : all;
 }
 
-// One group: is there less room than in those before?
-static void look(const char *folder, const struct names *v, struct thaw_cgroup_memory *m, bool *found) {
+// One group: kept when there is less room than in those before.
+static void consider(const char *folder, const struct names *v, struct thaw_cgroup_memory *m, bool *found) {
     struct thaw_cgroup_memory own;
     if (!read_number(folder, v->limit, &own.limit) || own.limit >= UNLIMITED ||
         !read_number(folder, v->used, &own.used))
@@ -102,7 +102,7 @@ static void climb(const char *mount, const char *group, const struct names *v, s
     const int n = snprintf(folder, sizeof folder, "%s%s", mount, strstr(group, "/..") ? "" : group);
     if (n < 0 || n >= PATH) return;
     for (;;) {
-        look(folder, v, m, found);
+        consider(folder, v, m, found);
         char *slash = strrchr(folder + strlen(mount), '/');
         if (!slash) return;
         *slash = 0;

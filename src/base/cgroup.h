@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct thaw_cgroup_memory {
+struct thaw_cgroup_memory { // bytes
     int64_t limit;
     int64_t used; // without file cache, which goes when memory is wanted
     int64_t swap; // that is left besides

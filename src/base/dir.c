@@ -14,14 +14,25 @@ bool thaw_path_exists(const char *path) {
     return stat(path, &st) == 0;
 }
 
+static int join(char out[THAW_PATH_MAX], const char *path, const char *between, const char *last,
+                struct thaw_err *err) {
+    const int length = snprintf(out, THAW_PATH_MAX, "%s%s%s", path, between, last);
+    if (length >= 0 && length < THAW_PATH_MAX) return THAW_OK;
+    return thaw_fail(err, THAW_EUSAGE, "%.200s...: the path is longer than %d bytes", path,
+                     THAW_PATH_MAX - 1);
+}
+
+int thaw_path_copy(char out[THAW_PATH_MAX], const char *path, struct thaw_err *err) {
+    return join(out, path, "", "", err);
+}
+
 int thaw_path_join(char out[THAW_PATH_MAX], const char *dir, const char *name, struct thaw_err *err) {
-    size_t n = strlen(dir);
-    const char *slash = n == 0 || dir[n - 1] == '/' ? "" : "/";
-    int length = snprintf(out, THAW_PATH_MAX, "%s%s%s", dir, slash, name);
-    if (length < 0 || length >= THAW_PATH_MAX)
-        return thaw_fail(err, THAW_EUSAGE, "%.200s...: the path is longer than %d bytes", dir,
-                         THAW_PATH_MAX - 1);
-    return THAW_OK;
+    const size_t n = strlen(dir);
+    return join(out, dir, n == 0 || dir[n - 1] == '/' ? "" : "/", name, err);
+}
+
+int thaw_path_suffix(char out[THAW_PATH_MAX], const char *path, const char *suffix, struct thaw_err *err) {
+    return join(out, path, "", suffix, err);
 }
 
 static int make_one(const char *path, struct thaw_err *err) {
@@ -36,7 +47,7 @@ static int make_one(const char *path, struct thaw_err *err) {
 
 int thaw_dir_make(const char *path, struct thaw_err *err) {
     char part[THAW_PATH_MAX];
-    int code = thaw_path_join(part, "", path, err);
+    int code = thaw_path_copy(part, path, err);
     for (char *slash = part; code == THAW_OK && (slash = strchr(slash + 1, '/'));) {
         *slash = '\0';
         code = make_one(part, err);
@@ -48,7 +59,7 @@ int thaw_dir_make(const char *path, struct thaw_err *err) {
 int thaw_dir_check(const char *path, struct thaw_err *err) {
     char there[THAW_PATH_MAX]; // the nearest folder that exists
     struct stat st;
-    int code = thaw_path_join(there, "", path, err);
+    int code = thaw_path_copy(there, path, err);
     if (code != THAW_OK) return code;
     while (stat(there, &st) != 0 && (errno == ENOENT || errno == ENOTDIR) && strcmp(there, ".") != 0) {
         char *slash = strrchr(there, '/');
@@ -79,13 +90,15 @@ bool thaw_dir_exchange(const char *a, const char *b) {
     return renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE) == 0;
 }
 
+enum { DESCRIPTORS = 16 }; // that a walk over a tree may open at once
+
 static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *where) {
     (void)st, (void)kind, (void)where;
     return remove(path) == 0 || errno == ENOENT ? 0 : -1;
 }
 
 int thaw_dir_remove(const char *path, struct thaw_err *err) {
-    if (nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS) != 0 && errno != ENOENT)
+    if (nftw(path, remove_entry, DESCRIPTORS, FTW_DEPTH | FTW_PHYS) != 0 && errno != ENOENT)
         return thaw_fail_errno(err, THAW_EIO, "cannot remove folder %s", path);
     return THAW_OK;
 }
@@ -93,11 +106,8 @@ int thaw_dir_remove(const char *path, struct thaw_err *err) {
 int thaw_link_switch(const char *dir, const char *name, const char *target, struct thaw_err *err) {
     char link[THAW_PATH_MAX], temp[THAW_PATH_MAX];
     int code = thaw_path_join(link, dir, name, err);
+    if (code == THAW_OK) code = thaw_path_suffix(temp, link, ".tmp", err);
     if (code != THAW_OK) return code;
-    int n = snprintf(temp, sizeof temp, "%s.tmp", link);
-    if (n < 0 || (size_t)n >= sizeof temp)
-        return thaw_fail(err, THAW_EUSAGE, "%.200s...: the path is longer than %d bytes", link,
-                         THAW_PATH_MAX - 1);
     unlink(temp); // left over by a run that was killed here
     if (symlink(target, temp) != 0) return thaw_fail_errno(err, THAW_EIO, "cannot create link %s", temp);
     if (rename(temp, link) != 0) {

@@ -27,11 +27,27 @@ static const struct {
 static const struct {
     const char *name;
     bool call, numbers;
-} sites[] = {{"read", 0, 0},  {"shuffle", 0, 0}, {"merge", 0, 0},   {"load", 0, 0},       {"exchange", 0, 0},
-             {"solve", 0, 1}, {"measure", 0, 0}, {"count", 0, 0},   {"factor", 0, 0},     {"step", 0, 0},
-             {"rank", 0, 0},  {"commit", 0, 0},  {"publish", 0, 0}, {"checkpoint", 0, 0}, {"end", 0, 0},
-             {"write", 1, 0}, {"create", 1, 0},  {"sync", 1, 0},    {"rename", 1, 0},     {"allocate", 1, 0},
-             {"beat", 1, 0}};
+} sites[] = {{.name = "read"},
+             {.name = "shuffle"},
+             {.name = "merge"},
+             {.name = "load"},
+             {.name = "exchange"},
+             {.name = "solve", .numbers = true},
+             {.name = "measure"},
+             {.name = "count"},
+             {.name = "factor"},
+             {.name = "step"},
+             {.name = "rank"},
+             {.name = "commit"},
+             {.name = "publish"},
+             {.name = "checkpoint"},
+             {.name = "end"},
+             {.name = "write", .call = true},
+             {.name = "create", .call = true},
+             {.name = "sync", .call = true},
+             {.name = "rename", .call = true},
+             {.name = "allocate", .call = true},
+             {.name = "beat", .call = true}};
 
 struct fault {
     int rank, what;
@@ -110,15 +126,15 @@ void thaw_fault_begin(int rank) {
 
 // ---- Failing ----
 
-static void rest(time_t seconds) {
+static void sleep_through(time_t seconds) {
     struct timespec left = {.tv_sec = seconds};
     while (nanosleep(&left, &left) != 0 && errno == EINTR) continue;
 }
 
 // What thaw_fault returns.
 static int fail(int what) {
-    if (what == STOP) rest(STOP_AFTER_S);
-    if (what == SLOW) rest(SLOW_S);
+    if (what == STOP) sleep_through(STOP_AFTER_S);
+    if (what == SLOW) sleep_through(SLOW_S);
     if (what == KILL || what == STOP) kill(getpid(), what == KILL ? SIGKILL : SIGSTOP);
     return what < KILL ? what : 0;
 }

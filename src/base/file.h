@@ -61,8 +61,13 @@ int thaw_map_check(const struct thaw_map *map, const char *path, const struct th
 // THAW_ENOINPUT, THAW_EDATA.
 int thaw_file_digest(const char *path, uint64_t *digest, int64_t *nbytes, struct thaw_err *err);
 
+// Paths and folders. THAW_EUSAGE: a path that becomes longer than THAW_PATH_MAX - 1 bytes. THAW_EIO: the
+// system refuses, or a file is in the way.
 bool thaw_path_exists(const char *path);
+int thaw_path_copy(char out[THAW_PATH_MAX], const char *path, struct thaw_err *err);
+// dir "": the name alone.
 int thaw_path_join(char out[THAW_PATH_MAX], const char *dir, const char *name, struct thaw_err *err);
+int thaw_path_suffix(char out[THAW_PATH_MAX], const char *path, const char *suffix, struct thaw_err *err);
 int thaw_dir_make(const char *path, struct thaw_err *err);   // mkdir -p; fine when it exists
 int thaw_dir_check(const char *path, struct thaw_err *err);  // could files be made there? changes nothing
 int thaw_dir_sync(const char *path, struct thaw_err *err);   // fsync a folder

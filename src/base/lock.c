@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,30 +27,35 @@ static void parent_of(char parent[THAW_PATH_MAX], const char *path) {
     parent[n ? n : 1] = 0;
 }
 
-// One folder has one lock, by whatever name it is reached: links and dots are followed. What does not exist
-// yet is a name in its parent, which is made.
-static int lock_path(char path[THAW_PATH_MAX], const char *folder, struct thaw_err *err) {
-    char name[THAW_PATH_MAX], parent[THAW_PATH_MAX], *real = NULL;
-    int code = thaw_path_join(name, "", folder, err);
-    if (code) return code;
-    for (size_t n = strlen(name); n > 1 && name[n - 1] == '/'; n--) name[n - 1] = 0;
-    real = realpath(name, NULL);
-    if (!real) {
-        const char *last = strrchr(name, '/');
-        parent_of(parent, name);
-        code = thaw_dir_make(parent, err);
-        real = code ? NULL : realpath(parent, NULL);
-        if (!code && !real) code = thaw_fail_errno(err, THAW_EIO, "cannot find folder %s", parent);
-        if (!code) code = thaw_path_join(parent, real, last ? last + 1 : name, err);
-    } else {
-        code = thaw_path_join(parent, "", real, err);
-    }
+// The real path of what does not exist yet: a name in its parent, which is made.
+static int new_path(char out[THAW_PATH_MAX], const char *path, struct thaw_err *err) {
+    char parent[THAW_PATH_MAX], *real = NULL;
+    const char *slash = strrchr(path, '/');
+    parent_of(parent, path);
+    int code = thaw_dir_make(parent, err);
+    if (!code && !(real = realpath(parent, NULL)))
+        code = thaw_fail_errno(err, THAW_EIO, "cannot find folder %s", parent);
+    if (!code) code = thaw_path_join(out, real, slash ? slash + 1 : path, err);
     free(real);
+    return code;
+}
+
+// One folder has one lock, by whatever name it is reached: links and dots are followed.
+static int real_path(char out[THAW_PATH_MAX], const char *folder, struct thaw_err *err) {
+    char path[THAW_PATH_MAX];
+    int code = thaw_path_copy(path, folder, err);
     if (code) return code;
-    const int n = snprintf(path, THAW_PATH_MAX, "%s.lock", parent);
-    if (n > 0 && n < THAW_PATH_MAX) return THAW_OK;
-    return thaw_fail(err, THAW_EUSAGE, "%.200s...: the path is longer than %d bytes", folder,
-                     THAW_PATH_MAX - 1);
+    for (size_t n = strlen(path); n > 1 && path[n - 1] == '/'; n--) path[n - 1] = 0;
+    char *real = realpath(path, NULL);
+    code = real ? thaw_path_copy(out, real, err) : new_path(out, path, err);
+    free(real);
+    return code;
+}
+
+static int lock_path(char out[THAW_PATH_MAX], const char *folder, struct thaw_err *err) {
+    char real[THAW_PATH_MAX];
+    const int code = real_path(real, folder, err);
+    return code ? code : thaw_path_suffix(out, real, ".lock", err);
 }
 
 // ---- Taking it ----
@@ -91,19 +95,18 @@ static int refuse(const struct thaw_lock *l, const char *folder, struct thaw_err
 // The text is for people: without it the lock is as good.
 static void sign(const struct thaw_lock *l, const char *who) {
     char line[256];
-    const int n = snprintf(line, sizeof line - 1, "%s", who);
-    size_t length = n < 0 ? 0 : (size_t)n < sizeof line - 1 ? (size_t)n : sizeof line - 2;
-    line[length++] = '\n';
+    snprintf(line, sizeof line, "%.*s\n", (int)sizeof line - 2, who);
+    const size_t length = strlen(line);
     if (ftruncate(l->fd, 0) || pwrite(l->fd, line, length, 0) != (ssize_t)length) return;
 }
 
-static int take(struct thaw_lock *l, const char *folder, const char *who, int *unlocked,
+static int take(struct thaw_lock *l, const char *folder, const char *who, bool *unlocked,
                 struct thaw_err *err) {
     for (;;) {
         l->fd = open(l->path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
         const int why = errno;
         if (l->fd < 0 && is_unlockable(folder, why)) {
-            *unlocked = 1;
+            *unlocked = true;
             return THAW_OK;
         }
         errno = why;
@@ -115,7 +118,7 @@ static int take(struct thaw_lock *l, const char *folder, const char *who, int *u
         case HELD:
             return refuse(l, folder, err);
         case NO_LOCKS:
-            *unlocked = 1;
+            *unlocked = true;
             unlink(l->path);
             return THAW_OK;
         case FAILED:
@@ -127,10 +130,11 @@ static int take(struct thaw_lock *l, const char *folder, const char *who, int *u
     }
 }
 
-int thaw_lock_take(struct thaw_lock **lock, const char *folder, const char *who, int *unlocked,
+int thaw_lock_take(struct thaw_lock **lock, const char *folder, const char *who, bool *unlocked,
                    struct thaw_err *err) {
     struct thaw_lock *l = NULL;
-    int without = 0, code = thaw_alloc(&l, 1, sizeof *l, "a lock", err);
+    bool without = false;
+    int code = thaw_alloc(&l, 1, sizeof *l, "a lock", err);
     if (code) return code;
     l->fd = -1;
     code = lock_path(l->path, folder, err);

@@ -152,7 +152,7 @@ int thaw_npz_open(struct thaw_npz **out, const char *path, const struct thaw_fil
     struct thaw_npz *z = NULL;
     int code = thaw_alloc(&z, 1, sizeof *z, "an archive", err);
     if (code != THAW_OK) return code;
-    code = thaw_path_join(z->path, "", path, err);
+    code = thaw_path_copy(z->path, path, err);
     if (code == THAW_OK) code = thaw_map_open(&z->map, path, err);
     if (code == THAW_OK && expect && expect->nbytes != z->map.nbytes)
         code = thaw_fail(err, THAW_EDATA, "%s: has %" PRId64 " bytes, its manifest says %" PRId64, path,

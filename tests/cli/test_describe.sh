@@ -76,6 +76,12 @@ thaw describe all/log all/data -q --format csv >facts
 cp -r all/prior 'a "b", c'
 thaw describe 'a "b", c' -q --format csv | grep -qx 'folder,"a ""b"", c"' || fail "quotes in csv"
 
+# A job whose second step failed the last time: each list once.
+expect 65 thaw run all.ini --quiet --set prepare.min-user=100000
+fact all finished synth train prior associate augment tables
+fact all unfinished prepare
+[ "$(thaw describe all -q --format jsonl | grep -o '"finished"' | wc -l)" = 1 ] || fail "a key twice in JSON"
+
 # What is not whole.
 rm all/data/items-00001-of-00003.npz
 fact all/data complete no

@@ -220,8 +220,7 @@ refused 65 'another model' "${evaluate[@]}" --model other --known 1 --associatio
 thaw associate -q --data data --out leaky --method episodic --known 1 >/dev/null
 refused 65 'those to be measured too' "${model[@]}" --association leaky
 refused 66 'no prior here' "${model[@]}" --prior nowhere
-expect 64 "${model[@]}" --methods popularity --picture x.gif
-says 'ends in .svg'
+refused 64 'ends in .svg' "${model[@]}" --methods popularity --picture x.gif
 refused 64 'give --tables' "${evaluate[@]}" --against a
 
 # ---- Models and numbers of something else: for evaluations and for tables; numbers are taken when someone insists ----

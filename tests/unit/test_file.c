@@ -208,6 +208,10 @@ static void paths_join(void **state) {
     assert_int_equal(thaw_path_join(out, dir, "c", &err), THAW_EUSAGE);
     dir[sizeof dir - 3] = '\0';
     assert_int_equal(thaw_path_join(out, dir, "c", &err), THAW_OK);
+    assert_int_equal(thaw_path_copy(out, dir, &err), THAW_OK);
+    assert_string_equal(out, dir);
+    assert_int_equal(thaw_path_suffix(out, dir, ".t", &err), THAW_OK);
+    assert_int_equal(thaw_path_suffix(out, dir, ".tm", &err), THAW_EUSAGE);
 }
 
 static void folders_come_and_go(void **state) {

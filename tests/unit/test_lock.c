@@ -17,11 +17,11 @@
 #include <unistd.h>
 
 static int take(struct thaw_lock **lock, const char *folder, struct thaw_err *err) {
-    int unlocked = 1;
+    bool unlocked = true;
     *err = THAW_ERR_INIT;
     *lock = NULL;
     const int code = thaw_lock_take(lock, folder, "thaw test, process 1 on here", &unlocked, err);
-    assert_int_equal(unlocked, 0); // a file system of tests has locks
+    assert_false(unlocked); // a file system of tests has locks
     return code;
 }
 
@@ -131,7 +131,7 @@ static void what_cannot_be_locked(void **state) {
     (void)state;
     struct thaw_lock *lock = NULL;
     struct thaw_err err = THAW_ERR_INIT;
-    int unlocked = 0;
+    bool unlocked = false;
     assert_int_equal(close(open(scratch_path("file"), O_WRONLY | O_CREAT, 0666)), 0);
     assert_int_equal(thaw_lock_take(&lock, scratch_path("file/model"), "x", NULL, &err), THAW_EIO);
     assert_non_null(strstr(err.text, "a file is in the way"));
@@ -140,7 +140,7 @@ static void what_cannot_be_locked(void **state) {
     assert_int_equal(thaw_dir_make(scratch_path("theirs/ours"), NULL), THAW_OK);
     assert_int_equal(chmod(scratch_path("theirs"), 0500), 0);
     assert_int_equal(thaw_lock_take(&lock, scratch_path("theirs/ours"), "x", &unlocked, NULL), THAW_OK);
-    assert_int_equal(unlocked, 1);
+    assert_true(unlocked);
     assert_null(lock);
     assert_int_equal(thaw_lock_take(&lock, scratch_path("theirs/new"), "x", NULL, NULL), THAW_EIO);
     assert_int_equal(chmod(scratch_path("theirs"), 0700), 0);
