@@ -3,6 +3,7 @@
 #   begin [OPTIONS]        brings the cluster up ('cluster up' OPTIONS), or ends the test with 77
 #   cluster VERB ...       tests/cluster/cluster on it; ada COMMAND...: a command of hers on the head node
 #   scripts                Thaw's folder slurm/ there
+#   lose_node VERB         the whole story of a node that is lost unknown to Slurm
 #   home                   ada's home, on the file system all nodes share
 #   tmp                    this test's own folder and the cluster's
 #
@@ -180,3 +181,35 @@ iteration() {
     echo $((10#${newest:-0}))
 }
 reached() { [ "$(iteration "$1")" -ge "$2" ]; } # MODEL ITERATION
+
+# lose_node VERB: a cluster whose Slurm notices nothing for minutes loses node 3 under a job (`cluster VERB 3`). The job has to tell by itself,
+# within --stall-timeout, and to finish on the other two nodes once the administrator has said that node 3 is down.
+lose_node() {
+    local job log lost
+    begin --set SlurmdTimeout=300
+    write_job 200
+    start_reference
+    ada thaw run job.ini --steps synth prepare --quiet >/dev/null
+
+    job=$(submit_job -N 2-3 -- --stall-timeout 15)
+    log=$home/thaw-run-$job.out
+    until_true 60 "training has begun" reached "$home/job/model" 20
+    cluster "$1" 3
+    lost=$SECONDS
+    say "$1 3"
+    until_true 120 "the job says that it stands still" grep 'error: rank 2 of 3 (node3): .* phase [a-z]' "$log"
+    lost=$((SECONDS - lost))
+    say "told after $lost s"
+    ((lost <= 30)) || fail "it took $lost s, with --stall-timeout 15"
+    wait_job 120 "$job" 'COMPLETING|FAILED' # Slurm waits for what it cannot hear of
+    [ "$(field "$job" ExitCode)" = 69:0 ] || fail "it ends with $(field "$job" ExitCode)"
+
+    cluster root scontrol update NodeName=node3 State=DOWN Reason=lost
+    wait_job 60 "$job" FAILED
+    ada scontrol requeue "$job"
+    until_true 120 "the job runs on the nodes that are left" restarted "$job" 1
+    [ "$(field "$job" NodeList)" = 'node[1-2]' ] || fail "it runs again on $(field "$job" NodeList)"
+    wait_job 180 "$job" COMPLETED
+    grep -q 'going on from job/model/iteration-' "$log" || fail "it did not go on from a checkpoint"
+    same_as_reference "$home/job"
+}
