@@ -30,7 +30,8 @@ enum {
     STAGGER_MOST_S = 10, // but not to more of them than this takes
     END_AFTER_S = 2      // a rank that is told to end lets rank 0 end first
 };
-static const double IDLE_SHARE = 0.01; // of a core: what stands still takes less
+static const double IDLE_SHARE = 0.01;  // of a core: what stands still takes less
+static const double ANSWERS_A_S = 1000; // of rank 0's, at most
 
 // ---- Marks. MPI is one for a process, and so are they ----
 
@@ -311,6 +312,10 @@ static void judge_alone(const struct thaw_watch *w) {
 
 // ---- Running ----
 
+struct thaw_beats thaw_watch_beats(int rank, int size) {
+    return (struct thaw_beats){.first_s = rank / ANSWERS_A_S, .interval_s = 1 + size / ANSWERS_A_S};
+}
+
 static void receive_all(struct thaw_watch *w) {
     struct thaw_beat b;
     struct thaw_address from;
@@ -326,7 +331,7 @@ static void *run(void *user) {
     struct thaw_watch *w = user;
     struct pollfd fds[] = {{w->stop_fd, POLLIN, 0}, {w->net.fd[0], POLLIN, 0}, {w->net.fd[1], POLLIN, 0}};
     w->real_s = thaw_time_s();
-    w->next_s = w->interval_s * w->rank / w->size; // not all at once
+    w->next_s = thaw_watch_beats(w->rank, w->size).first_s;
     for (;;) {
         const double left_s = w->next_s - w->now_s;
         poll(fds, 3, left_s > 0 ? (int)(1000 * left_s) + 1 : 0);
@@ -390,7 +395,7 @@ static int watch_new(struct thaw_watch **out, const struct thaw_comm *c, struct 
 
 static void set_limits(struct thaw_watch *w, double timeout_s) {
     const double quarter = timeout_s / 4 < QUIET_MOST_S ? timeout_s / 4 : QUIET_MOST_S;
-    w->interval_s = 1 + w->size / 1000.0; // rank 0 answers about a thousand a second
+    w->interval_s = thaw_watch_beats(w->rank, w->size).interval_s;
     w->limits.timeout_s = timeout_s;
     w->limits.fresh_s = FRESH_LOOKS * w->interval_s;
     w->limits.quiet_s = quarter > QUIET_LOOKS * w->interval_s ? quarter : QUIET_LOOKS * w->interval_s;

@@ -33,6 +33,15 @@ void thaw_watch_phase(const char *name); // a string literal
 uint64_t thaw_wait_begin(void);
 void thaw_wait_end(uint64_t before);
 
+// ---- Beats ----
+
+// When a rank's watchdog tells of itself, counted from its start: at first at once, so that even a rank that
+// dies early has been heard of. One rank after the other, about a thousand a second, as rank 0 answers each.
+struct thaw_beats {
+    double first_s, interval_s;
+};
+struct thaw_beats thaw_watch_beats(int rank, int size); // local
+
 // ---- Judging ----
 
 // What rank 0 knows of a rank.

@@ -119,6 +119,29 @@ thaw_shield_mpirun() {
     fi
 }
 
+# A preemption tells the steps of a job, and under mpirun a job of one node has none but the batch script, which is not told. So it gets
+# a step that hears TERM for it. Where Slurm starts none, all is as it would be without.
+thaw_listen() {
+    [[ ${launch[0]##*/} != srun && -n ${SLURM_JOB_ID-} && ${SLURM_JOB_NUM_NODES:-1} = 1 ]] || return 0
+    command -v srun >/dev/null || return 0
+    # shellcheck disable=SC2016 # the step's shell
+    local step='hear() { kill -TERM "$script" $!; exit 0; }; script=$1; trap hear TERM; while :; do sleep infinity & wait $!; done'
+    srun --overlap --mpi=none --nodes=1 --ntasks=1 --cpus-per-task=1 --mem=0 --gres=none --cpu-bind=none --quiet \
+        bash -c "$step" - $$ </dev/null >/dev/null 2>&1 &
+    thaw_listener=$!
+}
+thaw_listen_no_more() {
+    local _
+    [ -n "$thaw_listener" ] || return 0
+    trap '' TERM # srun hands it to the step, which would pass it on
+    kill -TERM "$thaw_listener" 2>/dev/null || true
+    for _ in {1..50}; do # where Slurm does not answer, srun may not end
+        kill -0 "$thaw_listener" 2>/dev/null || break
+        sleep 0.1
+    done
+    trap 'thaw_forward TERM' TERM
+}
+
 thaw_program() {
     local found
     program=(thaw)
@@ -161,7 +184,7 @@ thaw_wait() {
 
 thaw_step() {
     local launch program ranks per_node threads cpus
-    thaw_pid='' thaw_forwarded='' thaw_caught=0 thaw_status=0
+    thaw_pid='' thaw_listener='' thaw_forwarded='' thaw_caught=0 thaw_status=0
     trap 'thaw_forward USR1' USR1
     trap 'thaw_forward TERM' TERM
     thaw_program
@@ -170,10 +193,12 @@ thaw_step() {
     thaw_say "job ${SLURM_JOB_ID:-none}, restart ${SLURM_RESTART_COUNT:-0}, on ${SLURM_JOB_NODELIST:-$(hostname)}:" \
         "$ranks ranks x $threads threads"
     thaw_say "${launch[*]} ${program[*]} $*"
+    thaw_listen
     "${launch[@]}" "${program[@]}" "$@" &
     thaw_pid=$!
     if [ -n "$thaw_forwarded" ]; then kill -USR1 "$thaw_pid" 2>/dev/null || true; fi # it came before there was a launcher
     thaw_wait
+    thaw_listen_no_more
     if [ -n "$thaw_forwarded" ] && [ $thaw_status = 138 ]; then # USR1 kills only what is not yet ready for it
         thaw_say "stopped before it began"
         thaw_status=75

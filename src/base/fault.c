@@ -14,15 +14,15 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { FAULTS_MAX = 16, WORD_MAX = 16, STOP_AFTER_S = 3, SLOW_S = 3600 };
-enum { KILL = 1000, STOP, SLOW }; // besides errnos and THAW_FAULT_NAN
+enum { FAULTS_MAX = 16, WORD_MAX = 16, HANG_AFTER_S = 3, SLOW_S = 3600 };
+enum { KILL = 1000, STOP, HANG, SLOW }; // besides errnos and THAW_FAULT_NAN
 
 static const struct {
     const char *name;
     int what;
-} whats[] = {{"kill", KILL},     {"stop", STOP},         {"slow", SLOW},   {"eio", EIO},
-             {"enospc", ENOSPC}, {"edquot", EDQUOT},     {"erofs", EROFS}, {"enoent", ENOENT},
-             {"enomem", ENOMEM}, {"nan", THAW_FAULT_NAN}};
+} whats[] = {{"kill", KILL},     {"stop", STOP},     {"hang", HANG},         {"slow", SLOW},
+             {"eio", EIO},       {"enospc", ENOSPC}, {"edquot", EDQUOT},     {"erofs", EROFS},
+             {"enoent", ENOENT}, {"enomem", ENOMEM}, {"nan", THAW_FAULT_NAN}};
 
 static const struct {
     const char *name;
@@ -133,9 +133,10 @@ static void sleep_through(time_t seconds) {
 
 // What thaw_fault returns.
 static int fail(int what) {
-    if (what == STOP) sleep_through(STOP_AFTER_S);
+    if (what == HANG) sleep_through(HANG_AFTER_S);
     if (what == SLOW) sleep_through(SLOW_S);
-    if (what == KILL || what == STOP) kill(getpid(), what == KILL ? SIGKILL : SIGSTOP);
+    if (what == KILL) kill(getpid(), SIGKILL);
+    if (what == STOP || what == HANG) kill(getpid(), SIGSTOP);
     return what < KILL ? what : 0;
 }
 

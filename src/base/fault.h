@@ -6,8 +6,8 @@
 // acts when RANK passes SITE for the N-th time (N counts from 1 in each process; N+ means the N-th and every
 // later one). WHAT:
 //   kill   SIGKILL to itself (the default)
-//   stop   SIGSTOP to itself: the process is there and does nothing. Three seconds after it came to the site,
-//          so that its watchdog has told where it is (comm/watch.h)
+//   stop   SIGSTOP to itself: the process is there and does nothing
+//   hang   the same three seconds after it came to the site: its watchdog has told where it is (comm/watch.h)
 //   slow   sleeps an hour in the site: a rank far behind the others
 //   eio, enospc, edquot, erofs, enoent, enomem   the call at this site fails with this errno
 //   nan    the site's numbers become NaN, where it has numbers

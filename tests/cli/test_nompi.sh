@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Without MPI the libraries, the lookup tool and their unit tests build and pass, and no MPI program is made.
 # labels: build once
+# cost: 30
 set -euo pipefail
 . "$THAW_SOURCE/tests/cli/common"
 

@@ -21,6 +21,10 @@ if [ "$1" = --version ]; then
     printf '%s\nReport bugs\n' "${FAKE_VERSION-mpirun (Open MPI) 4.1.4}"
     exit 0
 fi
+if [ "$1" = --overlap ]; then # a step beside mpirun
+    echo $$ >"$FAKE/listens"
+    exec "${@: -5}"
+fi
 echo "$(basename "$0") $* [threads $OMP_NUM_THREADS, places ${OMP_PLACES-none}] [cpus $SRUN_CPUS_PER_TASK, fence $SLURM_PMIX_FENCE," \
     "bind ${OMP_PROC_BIND-none}, daemon ${OMPI_MCA_orte_launch_agent-orted}]" >>"$FAKE/launched"
 [ -n "${FAKE_DEAF-}" ] || trap 'echo USR1 >>"$FAKE/signals"; sleep 0.2; exit 75' USR1
@@ -113,13 +117,21 @@ batch 75 FAKE_STATUS=75 FAKE_STATE=CANCELLED FAKE_TIME=01:00:00 -- x
 requeued ''
 
 # ---- Signals reach the ranks once ----
-signalled() { # SIGNAL...: to the batch shell while its step runs
-    rm -f fake/{launched,requeued,signals,running}
+listens() { [ -s fake/listens ] && ((0x$(sed -n 's/^SigCgt:\t//p' "/proc/$(<fake/listens)/status") >> 14 & 1)); } # it catches TERM
+signalled() { # SIGNAL...: to the batch shell while its step runs; all: to its processes, step: to the step beside mpirun
+    rm -f fake/{launched,requeued,signals,running,listens}
     FAKE_RUNS=1 SLURM_JOB_ID=8 FAKE_MPI=${FAKE_MPI-pmix} bash "$slurm/thaw-run.sbatch" job.ini >said 2>&1 &
     local shell=$! status=0 signal
     for _ in $(seq 200); do [ ! -e fake/running ] || break; sleep 0.05; done
     for signal in "$@"; do
-        if [ "$signal" = all ]; then kill -TERM "$(<fake/running)"; else kill -"$signal" $shell 2>/dev/null; fi
+        case $signal in
+        all) kill -TERM "$(<fake/running)" ;;
+        step)
+            until listens; do sleep 0.05; done
+            kill -TERM "$(<fake/listens)"
+            ;;
+        *) kill -"$signal" $shell 2>/dev/null || : ;; # it may have ended by now
+        esac
         sleep 0.05
     done
     wait $shell || status=$?
@@ -131,6 +143,7 @@ signalled USR1
 signalled TERM
 signalled USR1 USR1 TERM
 FAKE_DEAF=1 gets='' signalled USR1 # a launcher that is not ready for it yet dies of it: nothing has begun
+FAKE_MPI=pmi2 signalled step # the job's only step under mpirun on one node: it passes on what Slurm tells steps alone
 FAKE_MPI=pmi2 signalled all TERM all # Slurm ends all that runs in a job: mpirun is not to hear of it
 
 # ---- Ranks, threads, launcher ----

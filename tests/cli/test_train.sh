@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # thaw train: the same bytes for any ranks and threads, after a stop and a restart too; the objective falls; refusals are clear.
 # labels: train determinism
+# cost: 30
 set -euo pipefail
 . "$THAW_SOURCE/tests/cli/common"
 

@@ -2,6 +2,7 @@
 # A network cable comes out in the middle of training, and nobody is told: the job ends by itself within --stall-timeout, naming phase
 # and rank; requeued, it finishes on the nodes that are left with the same bytes.
 # labels: once
+# cost: 130
 . "$THAW_SOURCE/tests/cluster/common.sh"
 lose_node cut-link
 

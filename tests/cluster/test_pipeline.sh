@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The steps of a job file as chained Slurm jobs, by slurm/submit, and in one allocation under mpirun: the bytes of a plain run.
 # labels: once
+# cost: 40
 . "$THAW_SOURCE/tests/cluster/common.sh"
 begin
 write_job 10

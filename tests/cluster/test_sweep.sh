@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Many settings of one job file, as a job array on three nodes; a task that is stopped requeues itself alone.
 # labels: once
+# cost: 40
 . "$THAW_SOURCE/tests/cluster/common.sh"
 begin
 write_job 10
@@ -16,7 +17,7 @@ cat >"$tmp/grid.txt" <<'END'
 train.factors=8
 train.factors=16 train.regularization=0.1
 
-train.iterations=150
+train.iterations=100000
 train.solver=cholesky
 END
 ada tee grid.txt <"$tmp/grid.txt" >/dev/null
@@ -28,10 +29,13 @@ until_true 60 "a sweep of nothing ends" ended "${job}_1"
 [ "$(field "${job}_1" ExitCode)" = 66:0 ] || fail "a sweep of nothing ends with $(field "${job}_1" ExitCode)"
 ada thaw run job.ini --steps synth prepare --quiet >/dev/null
 
-# ---- Four tasks, three at a time; the third is stopped on its way ----
+# ---- Four tasks, three at a time; the third is stopped on its way, and has an end only then ----
 job=$(sweep --array=1-4)
-until_true 60 "task 3 trains" reached "$home/grid/3/model" 20
+until_true 180 "task 3 trains" reached "$home/grid/3/model" 20
 ada scancel --signal=USR1 --batch "${job}_3"
+until_true 60 "task 3 is requeued" in_state "${job}_3" PENDING
+sed -i "s/=100000/=$(($(iteration "$home/grid/3/model") + 30))/" "$tmp/grid.txt"
+ada tee grid.txt <"$tmp/grid.txt" >/dev/null
 for task in 1 2 4; do wait_job 120 "${job}_$task" COMPLETED; done
 wait_job 180 "${job}_3" COMPLETED
 [ "$(field "${job}_3" Restarts)" = 1 ] && [ "$(field "${job}_2" Restarts)" = 0 ] || fail "not task 3 alone was requeued"

@@ -3,6 +3,7 @@
 # checkpoint and tables: named and refused, a checkpoint falls back to the one before; inputs that changed between runs are
 # refused with both digests; numbers that are none stop the run with the row's name.
 # labels: damage
+# cost: 60
 . "$THAW_SOURCE/tests/fault/common"
 
 harm() { # HOW FILE OTHER: OTHER is a file of the same kind
@@ -22,7 +23,7 @@ harm() { # HOW FILE OTHER: OTHER is a file of the same kind
             mv kept "$3"
             ;;
         mixed-version) cp "$3" "$2" ;;
-        old-format) python3 "$source_folder/old_format.py" "$2" 0 2>"$tmp/why" || skip "no libxxhash.so.0 to make a manifest of another format" ;;
+        old-format) python3 "$source_folder/old_format.py" "$2" 0 2>"$dir.why" || skip "no libxxhash.so.0 to make a manifest of another format" ;;
     esac
 }
 
@@ -112,7 +113,7 @@ tables_refused() { # HOW FILE OTHER
     outcome="$status, the file is named"
     launch 2 thaw tables --model ../in/model --out tables --quiet --force
     [ "$status" = 0 ] || fail "the next version ended with $status: $(tail -3 "$run/err")"
-    diff -r -x manifest.pb "$tmp/whole.tables/tables/current/" tables/current/ >"$tmp/diff" || fail "not the same: $(head -5 "$tmp/diff")"
+    diff -r -x manifest.pb "$tmp/whole.tables/tables/current/" tables/current/ >"$dir.diff" || fail "not the same: $(head -5 "$dir.diff")"
 }
 
 # ---- Inputs that change between runs ----
@@ -128,7 +129,7 @@ train_other_data() {
     [ "$(readlink model/current)" = iteration-000002 ] || fail "current moved"
     outcome="65 with both digests; --force starts anew"
     again 2 train --force
-    diff -r --no-dereference -x manifest.pb "$tmp/other/model" model >"$tmp/diff" || fail "not the same: $(head -5 "$tmp/diff")"
+    diff -r --no-dereference -x manifest.pb "$tmp/other/model" model >"$dir.diff" || fail "not the same: $(head -5 "$dir.diff")"
 }
 
 augment_other_model() {

@@ -2,6 +2,7 @@
 # SIGKILL of each rank in each phase of preparing and training: everyone is gone, and the rerun, on any ranks, ends with the
 # bytes of an uninterrupted run and no other files.
 # labels: kill
+# cost: 90
 . "$THAW_SOURCE/tests/fault/common"
 
 make_inputs

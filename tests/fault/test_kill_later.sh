@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SIGKILL of each rank in each phase of what comes after training: tables, evaluation, and the jobs for new users.
 # labels: kill
+# cost: 120
 . "$THAW_SOURCE/tests/fault/common"
 
 # A new version dies as it is written: readers have the old one, and the next run cleans up.

@@ -62,7 +62,7 @@ in_group() { # MIB JOB OPTION...
     shift 2
     [ ! -d $base/memory ] || base=$base/memory file=memory.limit_in_bytes
     group=$(mktemp -d "$base/thaw.XXXXXX" 2>/dev/null) || skip "no control group can be made here"
-    echo "$group" >"$tmp/group"
+    echo "$group" >"$dir.group"
     echo $((mib << 20)) >"$group/$file" 2>/dev/null || skip "no memory limit can be set here"
     # shellcheck disable=SC2016 # the rank's shell
     before='[ "$OMPI_COMM_WORLD_RANK" != 2 ] || echo $$ >"$group/cgroup.procs"' group=$group job 3 "$name" "$@"
@@ -77,15 +77,16 @@ grouped_rank() { # MIB PATTERN JOB OPTION...
 
 # What is usual would be too much there: less is taken.
 makes_do() { # MIB
+    job[prepare]=${job[prepare]/--quiet/}
     in_group "$1" prepare
     [ "$status" = 0 ] || fail "exit $status: $(tail -3 "$run/err")"
+    grep -q "^memory of a rank: $(($1 / 3)).0 MiB planned" "$run/err" || fail "not a third of the group's: $(grep '^memory' "$run/err")"
     detected=""
     outcome="0, with less than usual"
     same prepare
 }
 after_case() {
-    [ ! -e "$tmp/group" ] || rmdir "$(<"$tmp/group")" || :
-    rm -f "$tmp/group"
+    [ ! -e "$dir.group" ] || rmdir "$(<"$dir.group")" || :
 }
 
 make_inputs

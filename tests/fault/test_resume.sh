@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A run that was killed goes on with other ranks and threads and ends with the same bytes; no checkpoint is tried for ever.
 # labels: resume
+# cost: 50
 . "$THAW_SOURCE/tests/fault/common"
 
 resumed() { # JOB FAULT RANKS THREADS RANKS THREADS

@@ -2,6 +2,7 @@
 # SIGTERM and SIGUSR1, to one rank and to the launcher, in each phase of each job: 75 (or the whole result, when it came too
 # late to stop anything), nothing half-made, and the rerun ends with the bytes of an uninterrupted run.
 # labels: signals
+# cost: 80
 . "$THAW_SOURCE/tests/fault/common"
 
 # Rank 1 stops itself in the phase; the signal is there when it goes on.

@@ -2,6 +2,7 @@
 # A disk that is full, a quota, errors of the disk, folders that cannot be written or vanish, under a dataset, a checkpoint,
 # tables and a log file: 74 with one clear line, what was there before is untouched, and with room again the job ends well.
 # labels: space
+# cost: 90
 if [ -z "${THAW_OWN_MOUNTS-}" ] && unshare -m true 2>/dev/null; then
     THAW_OWN_MOUNTS=1 exec unshare -m bash "$0" "$@" # mounts that nobody else sees, and that end with this script
 fi
@@ -11,13 +12,13 @@ contents() { [ ! -e "$1" ] || find "$1" -type f -print0 | sort -z | xargs -0 -r 
 
 # An error injected into a call on files: 74, nothing changed, and the same command then succeeds.
 call_fails() { # JOB SITE PASS WHAT [OPTION...]
-    local name=$1 fault=$2:$3+:$4 before
+    local name=$1 fault=$2:$3+:$4 was
     shift 4
     [ -z "${old-}" ] || cp -r "$tmp/whole.$name/." .
-    before=$(contents .)
+    was=$(contents .)
     THAW_FAULT=0:$fault,1:$fault,2:$fault job 3 "$name" "$@"
     refused 74
-    [ "$(contents .)" = "$before" ] || fail "not as it was before: $(ls -R . | head -20)"
+    [ "$(contents .)" = "$was" ] || fail "not as it was before: $(ls -R . | head -20)"
     outcome="74, as it was before"
     again 2 "$name" "$@"
     if [ "$name$*" = tables--force ]; then same_current tables; else same "$name"; fi
@@ -151,42 +152,43 @@ sealed_late() { # JOB FAULT FOLDER
 vanished() { # JOB FAULT FOLDER
     THAW_FAULT=$2 job_start 3 "$1"
     await_stopped "${2%%:*}"
-    mv "$3" "$tmp/gone"
+    mv "$3" "$dir.gone"
     strike
     kill -s CONT "$(pid_of "${2%%:*}")"
     ended
-    rm -rf "$tmp/gone"
+    rm -rf "$dir.gone"
     refused 74 "$(basename "$3")"
     outcome="74, from the start again"
     again 2 "$1"
     same "$1"
 }
 
-# The model's folder goes, or is sealed, while a rank writes its files of the second checkpoint, beside the training or as
-# it publishes. What was moved away is whole.
+# The model's folder goes, or it or the new version's is sealed, while a rank writes its files of the second checkpoint, beside
+# the training or as it publishes. What was moved away is whole.
 model_goes() { # FAULT HOW
-    local rank=${1%%:*} before pattern='model'
-    [ "$2" != seal ] || as_somebody
-    [ "$2" != seal ] || pattern='ermission denied'
+    local rank=${1%%:*} was pattern='model'
+    [[ $2 != seal* ]] || as_somebody
+    [[ $2 != seal* ]] || pattern='ermission denied'
     job 2 train --iterations 2
     [ "$status" = 0 ] || fail "the first checkpoint: $(tail -3 "$run/err")"
-    before=$(cd model && contents iteration-000002)
+    was=$(cd model && contents iteration-000002)
     THAW_FAULT=$1 job_start 3 train
     await_stopped "$rank"
     case $2 in
         move) mv model gone ;;
         remove) rm -r model ;;
         seal) chmod 555 model model/iteration-000004.tmp ;;
+        "seal "*) chmod 555 model/iteration-000004.tmp ;;
     esac
     strike
     kill -s CONT "$(pid_of "$rank")"
     ended
-    [ "$2" != seal ] || chmod -R u+w model
+    [[ $2 != seal* ]] || chmod -R u+w model
     refused 74 "$pattern"
     outcome="74, from the start again"
     if [ "$2" != remove ]; then
         [ "$2" != move ] || { [ ! -e model ] || rm -r model; mv gone model; }
-        [ "$(cd model && contents iteration-000002)" = "$before" ] || fail "the old checkpoint is not as it was"
+        [ "$(cd model && contents iteration-000002)" = "$was" ] || fail "the old checkpoint is not as it was"
         [ "$(readlink model/current)" = iteration-000002 ] || fail "current moved: $(ls model)"
         outcome="74, old checkpoint whole"
     fi
@@ -197,12 +199,12 @@ model_goes() { # FAULT HOW
 make_inputs
 make_whole prepare train tables augment prior evaluate
 for rank in 0 1; do
-    for how in move remove seal; do
-        matrix "read-only and vanished folders" "checkpoint: $how the model as rank $rank writes" model_goes $rank:write:$((5 - 2 * rank)):stop $how
+    for how in move remove seal "seal the new version of"; do
+        matrix "read-only and vanished folders" "checkpoint: $how the model as rank $rank writes" model_goes $rank:write:3:stop "$how"
     done
 done
-for how in move remove seal; do
-    matrix "read-only and vanished folders" "checkpoint: $how the model before it is published" model_goes 0:commit:1:stop $how
+for how in move remove seal "seal the new version of"; do
+    matrix "read-only and vanished folders" "checkpoint: $how the model before it is published" model_goes 0:commit:1:stop "$how"
 done
 for what in enospc edquot eio; do
     for name in prepare train tables; do

@@ -2,6 +2,7 @@
 # A rank that stands still ends the job: one line names it and its phase, the status is 69, and no process is left, whether
 # the launcher ends the others or not. A job that was suspended as a whole is not one that stands still.
 # labels: stall
+# cost: 120
 . "$THAW_SOURCE/tests/fault/common"
 
 limit_s=10 # far more than a rank of a small job ever waits, even on a busy machine
@@ -24,9 +25,9 @@ begin() { # ABORT OPTION...
     launched=$!
 }
 
-# Stopped, a rank is silent. mpirun has to end it: a stopped process does not do that itself.
+# Stopped (once it has told where it is), a rank is silent. mpirun has to end it: a stopped process does not do that itself.
 stopped() { # RANK
-    THAW_FAULT=$1:solve:2:stop begin 1
+    THAW_FAULT=$1:solve:2:hang begin 1
     ended
     refused 69 "rank $1 of 3 \([^)]+\): nothing has been heard of it for [0-9]+ s, .*in phase solve"
     outcome="named; exit 69"
@@ -48,26 +49,33 @@ hanging() { # RANKS' FAULT
     outcome="named; exit 69"
 }
 
+# So much work that it cannot be over before the test is, on any machine.
+endless=(--factors 64 --solver cholesky --iterations 100000 --checkpoint-every 0)
+
 # Datagrams that are lost, all or those of one rank, take no job its life: it is stopped, goes on, and ends with its bytes.
 unheard() { # RANK...
-    local fault="" rank words reached
+    local fault="" rank reached more
+    job[train]=${job[train]/--quiet/}
     for rank in "$@"; do fault+=",$rank:beat:1+:eio"; done
-    THAW_FAULT=${fault#,} begin 0 --iterations 100000 --checkpoint-every 0 --log log
+    THAW_FAULT=${fault#,} begin 0 "${endless[@]}"
     pid_of 2 >/dev/null
-    sleep $((3 * limit_s))
+    until grep -q 'warning: rank [12] of 3 .*: the watchdog does not hear it' "$run/err"; do
+        gone "$launched" && fail "ended early: $(tail -3 "$run/err")"
+        pause
+    done
+    sleep $((2 * limit_s))
+    ! gone "$launched" || fail "ended early: $(tail -3 "$run/err")"
     for rank in 0 1 2; do kill -TERM "$(pid_of $rank)"; done
     ended
     refused 75 "stopped on request after iteration"
     reached=$(sed -n 's/.*stopped on request after iteration \([0-9]*\).*/\1/p' "$run/err")
-    THAW_FAULT=${fault#,} begin 0 --iterations "$reached" --checkpoint-every 0
+    more=("${endless[@]}" --iterations $((reached + 5)))
+    cp -r model undisturbed
+    THAW_FAULT=${fault#,} begin 0 "${more[@]}"
     ended
     [ "$status" = 0 ] || fail "exit $status: $(tail -3 "$run/err")"
-    rm log
-    read -rd '' -a words <<<"${job[train]}" || :
-    mkdir "$tmp/long"
-    (cd "$tmp/long" && "${words[@]}" --iterations "$reached" --checkpoint-every 0 >/dev/null)
-    diff -r -x manifest.pb "$tmp/long/model/current/" model/current/ >"$tmp/diff" || fail "not the same: $(head -5 "$tmp/diff")"
-    rm -r "$tmp/long"
+    job 1 train "${more[@]}" --out undisturbed
+    diff -r -x manifest.pb undisturbed/current/ model/current/ >"$dir.diff" || fail "not the same: $(head -5 "$dir.diff")"
     detected=""
     outcome="no alarm, the whole result"
 }
@@ -87,12 +95,12 @@ crowd_ends() {
     mkdir alone
     read -rd '' -a words <<<"${job[train]/--data /--data ../}" || :
     (cd alone && "${words[@]}" >/dev/null)
-    diff -r -x manifest.pb alone/model/current/ model/current/ >"$tmp/diff" || fail "not the same: $(head -5 "$tmp/diff")"
+    diff -r -x manifest.pb alone/model/current/ model/current/ >"$dir.diff" || fail "not the same: $(head -5 "$dir.diff")"
     detected=""
     outcome="no alarm, the whole result"
 }
 crowd_stopped() { # RANK
-    crowd "$1:solve:2:stop" 1
+    crowd "$1:solve:2:hang" 1
     refused 69 "rank $1 of 32 \([^)]+\): nothing has been heard of it for [0-9]+ s, .*in phase solve"
     outcome="named; exit 69"
 }
@@ -100,7 +108,7 @@ crowd_stopped() { # RANK
 # All ranks are stopped for longer than the limit, and go on.
 suspended() {
     local pids="" rank
-    begin 0 --iterations 100000 --checkpoint-every 0 --log log
+    begin 0 "${endless[@]}" --log log
     for rank in 0 1 2; do pids+=" $(pid_of $rank)"; done
     until grep -qs '"event":"iteration"' log; do
         gone "$launched" && fail "ended early: $(tail -3 "$run/err")"
@@ -119,12 +127,13 @@ suspended() {
     outcome="goes on"
 }
 
+together=3 # they wait
 for rank in 0 1 2; do matrix "standstill" "train: rank $rank stopped in solve" stopped $rank; done
 for rank in 0 1; do matrix "standstill" "train: rank $rank far behind in solve" behind $rank; done
 matrix "standstill" "train: all ranks hang as they write" hanging write:1:slow
 matrix "standstill" "train: no datagram of the watchdog arrives" unheard 0 1 2
 matrix "standstill" "train: the datagrams of one rank are lost" unheard 2
+matrix "standstill" "train: all ranks suspended for longer than --stall-timeout" suspended
 matrix "standstill" "train: 32 ranks on few cores" crowd_ends
 matrix "standstill" "train: 32 ranks, one stopped in solve" crowd_stopped 17
-matrix "standstill" "train: all ranks suspended for longer than --stall-timeout" suspended
 finish

@@ -2,6 +2,7 @@
 # Two jobs on one folder: the second is refused and told who is there, and the first is not disturbed; when the first was
 # killed, the folder is free.
 # labels: lock
+# cost: 20
 . "$THAW_SOURCE/tests/fault/common"
 
 two_jobs() { # JOB PHASE

@@ -89,6 +89,25 @@ static void who_stands_still_is_found_when_all_do(void **state) {
     check(r, 3, THAW_STALL_BUSY, 1, 0);
 }
 
+// A rank that dies in the first moments has been heard of; and rank 0 is not asked for more answers than it
+// gives.
+static void beats_begin_at_once_and_not_all_together(void **state) {
+    const int sizes[] = {2, 3, 100, 1000, 30000};
+    (void)state;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        const struct thaw_beats all = thaw_watch_beats(0, sizes[i]);
+        assert_true(all.first_s == 0 && all.interval_s >= 1);
+        for (int r = 1; r < sizes[i]; r++) {
+            const struct thaw_beats before = thaw_watch_beats(r - 1, sizes[i]),
+                                    b = thaw_watch_beats(r, sizes[i]);
+            assert_true(b.interval_s == all.interval_s);
+            assert_true(b.first_s - before.first_s > 0.0009 && b.first_s - before.first_s < 0.0011);
+        }
+        // The last of a round comes before the first of the next.
+        assert_true(thaw_watch_beats(sizes[i] - 1, sizes[i]).first_s < all.interval_s);
+    }
+}
+
 static void a_call_within_a_call_is_one_wait(void **state) {
     (void)state;
     const uint64_t outer = thaw_wait_begin();
@@ -111,7 +130,6 @@ static void nap(double s) {
     nanosleep(&t, NULL);
 }
 
-// Not quick, and no rank waits for long: the limit is far above what any machine needs.
 // A datagram and its answer between two nets of a host that has no IPv4.
 static void ipv6_alone_is_enough(void **state) {
     struct thaw_net home, other;
@@ -141,6 +159,7 @@ static void ipv6_alone_is_enough(void **state) {
     if (count == 0) skip(); // a host without IPv6
 }
 
+// Not quick, and no rank waits for long: the limit is far above what any machine needs.
 static void a_job_that_progresses_is_left_alone(void **state) {
     (void)state;
     struct thaw_err err = THAW_ERR_INIT;
@@ -170,6 +189,7 @@ int main(void) {
         cmocka_unit_test(who_went_silent_is_to_blame_first),
         cmocka_unit_test(who_was_never_heard_is_not_called_silent),
         cmocka_unit_test(who_stands_still_is_found_when_all_do),
+        cmocka_unit_test(beats_begin_at_once_and_not_all_together),
         cmocka_unit_test(ipv6_alone_is_enough),
         cmocka_unit_test(a_call_within_a_call_is_one_wait),
         cmocka_unit_test(a_job_that_progresses_is_left_alone),
