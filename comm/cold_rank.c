@@ -211,7 +211,7 @@ void thaw_z_scores(float *scores, int64_t n) {
 }
 
 static const enum thaw_cold_method blended[THAW_BLEND_MODELS] = {THAW_COLD_PRIOR, THAW_COLD_ASSOCIATION,
-                                                                 THAW_COLD_GENERATOR};
+                                                                 THAW_COLD_GENERATOR, THAW_COLD_TYPES};
 
 struct blend_work {
     struct thaw_cold_work *work;

@@ -59,11 +59,11 @@ struct thaw_model_scorer {
 struct thaw_scorer thaw_scorer_of_model(const struct thaw_model_scorer *m);
 
 // Weighted sums of z-scores: the ensemble with many weights at a time. Each model scores a user once.
-enum { THAW_BLEND_MODELS = 3 };
+enum { THAW_BLEND_MODELS = 4 };
 struct thaw_blend_scorer {
     const struct thaw_cold *cold;
-    const Thaw__Known *known;                  // of P
-    const double (*weight)[THAW_BLEND_MODELS]; // of each candidate: P, E, G
+    const Thaw__Known *known;                  // of P and T
+    const double (*weight)[THAW_BLEND_MODELS]; // of each candidate: P, E, G, T
     bool has[THAW_BLEND_MODELS];               // set by thaw_scorer_of_blend
 };
 struct thaw_scorer thaw_scorer_of_blend(struct thaw_blend_scorer *b);

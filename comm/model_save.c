@@ -12,15 +12,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-// What a rank tells rank 0 about a file it has written; followed by its nsums sums.
-struct written {
+// A file that a rank has written, as rank 0 hears of it; its nsums sums follow.
+struct entry {
     int32_t side, part;
     int64_t nbytes, nsums;
 };
 
-struct words { // a growing array of 64-bit words
+struct entries { // one behind the other
     uint64_t *word;
-    size_t n, cap;
+    size_t n, cap; // words
 };
 
 struct thaw_model_save {
@@ -35,7 +35,7 @@ struct thaw_model_save {
     pthread_t thread;
     bool running; // the thread is to be joined
     // The writer's until `ended`:
-    struct words told;
+    struct entries entries;
     double write_s;
     int code;
     struct thaw_err err;
@@ -44,14 +44,15 @@ struct thaw_model_save {
 
 // ---- The files of a rank: the writer ----
 
-static int tell(struct words *t, const struct written *w, const uint64_t *sums, struct thaw_err *err) {
-    const size_t head = sizeof *w / sizeof(uint64_t), n = (size_t)w->nsums;
+static int entries_add(struct entries *e, const struct entry *entry, const uint64_t *sums,
+                       struct thaw_err *err) {
+    const size_t head = sizeof *entry / sizeof(uint64_t), n = (size_t)entry->nsums;
     const int code =
-        thaw_grow(&t->word, &t->cap, t->n + head + n, sizeof *t->word, "the model's manifest", err);
+        thaw_grow(&e->word, &e->cap, e->n + head + n, sizeof *e->word, "the model's manifest", err);
     if (code) return code;
-    memcpy(t->word + t->n, w, sizeof *w);
-    if (n) memcpy(t->word + t->n + head, sums, n * sizeof *sums);
-    t->n += head + n;
+    memcpy(e->word + e->n, entry, sizeof *entry);
+    if (n) memcpy(e->word + e->n + head, sums, n * sizeof *sums);
+    e->n += head + n;
     return THAW_OK;
 }
 
@@ -68,9 +69,9 @@ static int write_parts(struct thaw_model_save *s, enum thaw_side side, struct th
         code = thaw_path_join(path, s->dir, name, err);
         if (!code) code = thaw_npy_put(path, &shape, s->rows[side] + first * s->columns, &info, err);
         if (!code) {
-            const struct written w = {
+            const struct entry entry = {
                 .side = (int32_t)side, .part = p, .nbytes = info.nbytes, .nsums = info.nsums};
-            code = tell(&s->told, &w, info.sums, err);
+            code = entries_add(&s->entries, &entry, info.sums, err);
         }
         thaw_file_info_clear(&info);
     }
@@ -102,18 +103,18 @@ static void start_writer(struct thaw_model_save *s) {
 
 // ---- The manifest: rank 0 ----
 
-static int file_entry(Thaw__File **out, const struct written *w, const uint64_t *sums, int32_t nparts,
+static int file_entry(Thaw__File **out, const struct entry *e, const uint64_t *sums, int32_t nparts,
                       struct thaw_err *err) {
     char name[THAW_PART_FILE];
     Thaw__File *f = malloc(sizeof *f);
     if (!f) return thaw_fail(err, THAW_EMEM, "no memory for the model's manifest");
     thaw__file__init(f);
     *out = f;
-    f->name = strdup(thaw_part_file(name, (enum thaw_side)w->side, w->part, nparts, "npy"));
-    f->nbytes = w->nbytes;
-    f->sums = malloc((size_t)w->nsums * sizeof *f->sums + 1);
+    f->name = strdup(thaw_part_file(name, (enum thaw_side)e->side, e->part, nparts, "npy"));
+    f->nbytes = e->nbytes;
+    f->sums = malloc((size_t)e->nsums * sizeof *f->sums + 1);
     if (!f->name || !f->sums) return thaw_fail(err, THAW_EMEM, "no memory for the model's manifest");
-    f->n_sums = (size_t)w->nsums;
+    f->n_sums = (size_t)e->nsums;
     if (f->n_sums) memcpy(f->sums, sums, f->n_sums * sizeof *f->sums);
     return THAW_OK;
 }
@@ -121,16 +122,16 @@ static int file_entry(Thaw__File **out, const struct written *w, const uint64_t 
 // Entries of all files in part order, users first.
 static int files_fill(Thaw__Model *manifest, const uint64_t *word, size_t nwords, int32_t nparts,
                       struct thaw_err *err) {
-    const size_t head = sizeof(struct written) / sizeof *word, nfiles = 2 * (size_t)nparts;
+    const size_t head = sizeof(struct entry) / sizeof *word, nfiles = 2 * (size_t)nparts;
     int code = thaw_alloc(&manifest->files, nfiles, sizeof *manifest->files, "the model's manifest", err);
     if (code) return code;
     manifest->n_files = nfiles;
     for (size_t at = 0; !code && at + head <= nwords;) {
-        struct written w;
-        memcpy(&w, word + at, sizeof w);
-        code = file_entry(&manifest->files[(size_t)w.side * (size_t)nparts + (size_t)w.part], &w,
+        struct entry e;
+        memcpy(&e, word + at, sizeof e);
+        code = file_entry(&manifest->files[(size_t)e.side * (size_t)nparts + (size_t)e.part], &e,
                           word + at + head, nparts, err);
-        at += head + (size_t)w.nsums;
+        at += head + (size_t)e.nsums;
     }
     for (size_t i = 0; !code && i < nfiles; i++)
         if (!manifest->files[i]) code = thaw_fail(err, THAW_EBUG, "no rank wrote file %zu of the model", i);
@@ -145,12 +146,12 @@ static void manifest_free(Thaw__Model *m) {
     thaw__model__free_unpacked(m, NULL);
 }
 
-// told: what every rank wrote. *nbytes: of all files.
-static int put_manifest(const struct thaw_model_save *s, const void *told, size_t told_bytes, int64_t *nbytes,
-                        struct thaw_err *err) {
+// entries: of all ranks. *nbytes: of all files.
+static int put_manifest(const struct thaw_model_save *s, const void *entries, size_t entries_bytes,
+                        int64_t *nbytes, struct thaw_err *err) {
     Thaw__Model *m = thaw__model__unpack(NULL, s->manifest_bytes, s->manifest);
     if (!m) return thaw_fail(err, THAW_EMEM, "no memory for the model's manifest");
-    int code = files_fill(m, told, told_bytes / sizeof(uint64_t), s->plan[0].nparts, err);
+    int code = files_fill(m, entries, entries_bytes / sizeof(uint64_t), s->plan[0].nparts, err);
     if (!code) code = thaw_pack_write(s->dir, "manifest.pb", &m->base, err);
     *nbytes = 0;
     for (size_t i = 0; !code && i < m->n_files; i++) *nbytes += m->files[i]->nbytes;
@@ -179,7 +180,7 @@ static void save_free(struct thaw_model_save **save) {
     if (!s) return;
     for (int side = 0; side < 2; side++) free(s->owned[side]);
     free(s->manifest);
-    free(s->told.word);
+    free(s->entries.word);
     free(s->out);
     free(s);
     *save = NULL;
@@ -230,21 +231,22 @@ bool thaw_model_save_written(const struct thaw_model_save *s) {
 
 // ---- Committing ----
 
-// Collective. Each of the two steps leaves a folder that opens.
+// Collective. Places the version, then points `current` at it: a job that dies after either step leaves a
+// folder that opens.
 static int publish(struct thaw_model_save *s, struct thaw_comm *c, int before, int64_t *nbytes,
                    struct thaw_err *err) {
     const bool first = thaw_comm_rank(c) == 0;
-    void *told = NULL;
-    int64_t told_bytes = 0;
+    void *entries = NULL;
+    int64_t entries_bytes = 0;
     thaw_comm_phase(c, "commit");
-    int code = thaw_comm_gather(c, s->told.word, (int64_t)(s->told.n * sizeof *s->told.word), 0, &told,
-                                &told_bytes, err);
-    if (!code && first) code = put_manifest(s, told, (size_t)told_bytes, nbytes, err);
+    int code = thaw_comm_gather(c, s->entries.word, (int64_t)(s->entries.n * sizeof *s->entries.word), 0,
+                                &entries, &entries_bytes, err);
+    if (!code && first) code = put_manifest(s, entries, (size_t)entries_bytes, nbytes, err);
     if (!code && first) code = thaw_version_place(s->out, s->number, err);
     thaw_comm_phase(c, "publish");
     if (!code && first) code = thaw_version_publish(s->out, s->number, err);
     if (!code && first) code = thaw_versions_prune(s->out, s->number, before, err);
-    free(told);
+    free(entries);
     return thaw_comm_agree(c, code, err);
 }
 
@@ -279,6 +281,6 @@ int thaw_model_save(struct thaw_comm *c, const char *out, int number, int before
     thaw_comm_phase(c, "checkpoint");
     write_files(s);
     code = thaw_model_save_commit(&s, c, before, saved, err);
-    if (!code && saved) saved->waited_s = saved->write_s;
+    if (!code && saved) saved->waited_s = saved->write_s; // no thread: the caller waited for all of it
     return code;
 }

@@ -189,8 +189,7 @@ static int finish(struct job *j, double started, struct thaw_err *err) {
 }
 
 static const char *method_name(const struct job *j) {
-    static const char *const names[] = {"episodic", "ease", "knn"};
-    return names[j->o->method];
+    return thaw_pack_method_name(j->manifest->method);
 }
 
 static void report_text(const struct job *j) {

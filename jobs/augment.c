@@ -59,7 +59,7 @@ static void fill_manifest(struct thaw_augment *a) {
 // Collective.
 static int open_inputs(struct thaw_augment *a, struct thaw_err *err) {
     const struct thaw_trained_wish wish = {
-        .model = a->o->model, .data = a->o->data, .iterated = true, .implicit = "the generator is"};
+        .model = a->o->model, .data = a->o->data, .iterated = true, .only_implicit = "the generator is"};
     int code = thaw_comm_agree(a->c, checkpoint_path(a, err), err);
     if (code || (code = thaw_trained_open(a->ctx, &wish, &a->model, &a->dataset, &a->data, err))) return code;
     code = thaw_augment_describe(a, err);

@@ -41,11 +41,11 @@ static const struct thaw_opt options_table[] = {
                 "Weight of unobserved pairs in the fold-in; -1 takes training's."),
     THAW_OPTION(opts, REAL, "regularization", regularization, "L", "-1", -1, 1e9,
                 "Regularization of the fold-in; -1 takes training's."),
-    THAW_OPTION(opts, LIST, "methods", methods, "NAME", NULL, 0, 0,
-                "Measure these side by side: popularity, cells, knn, EASE, iALS, P, E, G, ensemble, virtual, "
-                "or all that "
-                "can run. The baselines are always among them."),
-    THAW_OPTION(opts, TEXT, "prior", prior, "DIR", NULL, 0, 0, "For P: what 'thaw prior' wrote."),
+    THAW_OPTION(
+        opts, LIST, "methods", methods, "NAME", NULL, 0, 0,
+        "Measure these side by side: popularity, cells, knn, EASE, iALS, P, E, G, T, ensemble, virtual, "
+        "or all that can run. The baselines are always among them."),
+    THAW_OPTION(opts, TEXT, "prior", prior, "DIR", NULL, 0, 0, "For P and T: what 'thaw prior' wrote."),
     THAW_OPTION(opts, TEXT, "association", association, "DIR", NULL, 0, 0,
                 "For E: what 'thaw associate --method episodic' wrote."),
     THAW_OPTION(

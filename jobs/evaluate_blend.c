@@ -92,10 +92,13 @@ void thaw_study_print_known(const struct thaw_study *s, FILE *out) {
         }
         if (s->wanted[THAW_SYSTEM_PRIOR])
             fprintf(out, " P a %g, b %g;", k->prior_unobserved, k->prior_weight);
+        if (s->wanted[THAW_SYSTEM_TYPES])
+            fprintf(out, " T own %g, background %g, sharpness %g, profile %g;", k->types_own,
+                    k->types_background, k->types_sharpness, k->types_profile);
         if (k->episodic > 0) fprintf(out, " E ridge %g;", k->episodic);
         if (s->wanted[THAW_SYSTEM_VIRTUAL])
             fprintf(out, " virtual weight %g, a0 %g, lambda %g;", k->virtual_weight, k->virtual_unobserved,
                     k->virtual_regularization);
-        fprintf(out, " P:E:G %g:%g:%g\n", k->prior, k->association, k->generator);
+        fprintf(out, " P:E:G:T %g:%g:%g:%g\n", k->prior, k->association, k->generator, k->types);
     }
 }

@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "comm/sweep.h"
 #include "jobs/evaluation.h"
+#include "jobs/tables_fill.h"
 #include "proto/pack.h"
 
 #include <inttypes.h>
@@ -17,6 +18,7 @@ const char *const thaw_system_name[THAW_SYSTEMS] = {"popularity",
                                                     "P",
                                                     "E",
                                                     "G",
+                                                    "T",
                                                     "ensemble",
                                                     "virtual",
                                                     "G without adversary",
@@ -57,10 +59,11 @@ static int read_methods(struct thaw_study *s, struct thaw_err *err) {
             if (n == 3 && strncmp(p, "all", n) == 0)
                 all = true;
             else if (system < 0)
-                return thaw_fail(err, THAW_EUSAGE,
-                                 "--methods: '%.*s' is none of popularity, cells, knn, EASE, iALS, P, E, G, "
-                                 "ensemble, virtual, all",
-                                 (int)n, p);
+                return thaw_fail(
+                    err, THAW_EUSAGE,
+                    "--methods: '%.*s' is none of popularity, cells, knn, EASE, iALS, P, E, G, T, "
+                    "ensemble, virtual, all",
+                    (int)n, p);
             else
                 s->asked[system] = true;
             p += n;
@@ -91,6 +94,8 @@ static int check_systems(struct thaw_study *s, struct thaw_err *err) {
     if (!code && !s->association) code = give_up(s, THAW_SYSTEM_ASSOCIATION, "--association is missing", err);
     if (!code && !s->ngenerators) code = give_up(s, THAW_SYSTEM_GENERATOR, "--generator is missing", err);
     if (!code && !s->ngenerators) code = give_up(s, THAW_SYSTEM_VIRTUAL, "--generator is missing", err);
+    if (!code && !(s->prior && s->prior->types > 0))
+        code = give_up(s, THAW_SYSTEM_TYPES, "--prior is missing, or was made with --types 0", err);
     if (!code && !any) code = give_up(s, THAW_SYSTEM_ENSEMBLE, "there is no model to blend", err);
     const bool without = s->e->o->without.n > 0;
     s->wanted[THAW_SYSTEM_GENERATOR_WITHOUT] = without && s->wanted[THAW_SYSTEM_GENERATOR];
@@ -104,6 +109,7 @@ void thaw_study_source(const struct thaw_study *s, struct thaw_cold_source *sour
     const Thaw__Model *m = s->e->model->manifest;
     *source = (struct thaw_cold_source){.items_dir = s->e->model->dir,
                                         .items = m->items,
+                                        .item_rows = s->item_rows,
                                         .als = m->als,
                                         .blend = &s->scoring,
                                         .gramian = s->gramian};
@@ -204,8 +210,7 @@ static int open_fold(struct thaw_study *s, struct thaw_err *err) {
 // A thaw_cold for every generator; for the other models alone where there is none.
 static int open_models(struct thaw_study *s, struct thaw_err *err) {
     const struct thaw_list *without = &s->e->o->without;
-    int code = read_prior(s, err);
-    if (!code) code = read_association(s, err);
+    int code = read_association(s, err);
     s->with.n = s->ngenerators ? s->ngenerators : 1;
     for (int i = 0; !code && i < s->with.n; i++)
         code = open_cold(s, &s->with, i, s->ngenerators ? s->generator_dir[i] : NULL, err);
@@ -230,18 +235,38 @@ static void close_models(struct thaw_study_models *m) {
     }
 }
 
-// Collective. The gramian of the model's items.
-static int load_gramian(struct thaw_study *s, struct thaw_err *err) {
+// Collective. Everybody's item rows, which lie in order of their parts.
+static int share_items(struct thaw_study *s, const float *rows, size_t n, struct thaw_err *err) {
+    const struct thaw_plan *items = &s->e->plan[THAW_ITEMS];
+    const int columns = thaw_model_columns(s->e->model);
+    void *all = NULL;
+    int64_t nbytes;
+    int code =
+        thaw_alloc(&s->item_rows, (size_t)items->nparts, sizeof(*s->item_rows), "the items' parts", err);
+    if (!(code = thaw_comm_agree(s->c, code, err)))
+        code = thaw_comm_gather(s->c, rows, (int64_t)(n * sizeof *rows), -1, &all, &nbytes, err);
+    s->items = all;
+    for (int32_t p = 0; !code && p < items->nparts; p++)
+        s->item_rows[p] = s->items + items->first_row[p] * columns;
+    return code;
+}
+
+// Collective. The model's items, those that training knew nothing of by their attributes.
+static int load_items(struct thaw_study *s, struct thaw_err *err) {
     const struct thaw_evaluation *e = s->e;
     const struct thaw_plan *items = &e->plan[THAW_ITEMS];
     const int rank = thaw_comm_rank(s->c), columns = thaw_model_columns(e->model), k = e->als->factors;
-    const size_t n = (size_t)(items->rank_row[rank + 1] - items->rank_row[rank]);
+    const size_t n = (size_t)(items->rank_row[rank + 1] - items->rank_row[rank]) * (size_t)columns;
+    struct thaw_tables_filled filled = {0};
     float *rows = NULL;
-    int code = thaw_alloc(&rows, n * (size_t)columns, sizeof *rows, "item factors", err);
+    int code = thaw_alloc(&rows, n, sizeof *rows, "item factors", err);
     if (!code) code = thaw_alloc(&s->gramian, (size_t)k * (size_t)k, sizeof *s->gramian, "the gramian", err);
     code = thaw_comm_agree(s->c, code, err);
     if (!code) code = thaw_model_load(e->model, s->c, THAW_ITEMS, items, rows, err);
+    if (!code)
+        code = thaw_tables_fill(&filled, s->c, s->prior_dir, s->prior, e->dataset, items, k, rows, err);
     if (!code) code = thaw_sweep_gramian(s->c, items, rows, k, columns, s->gramian, err);
+    if (!code && filled.items > 0) code = share_items(s, rows, n, err);
     free(rows);
     return code;
 }
@@ -320,13 +345,14 @@ int thaw_study_open(struct thaw_study *s, struct thaw_err *err) {
     if (!code)
         code = thaw_cells_new(&s->cells, s->c, e->o->cell_fields, e->dataset, &s->histories, &s->popularity,
                               err);
-    if (!code) code = load_gramian(s, err);
     if (!code) thaw_ials_begin(&s->ials, s->c, e->dataset, e->als, e->o->memory);
     return code;
 }
 
 int thaw_study_open_models(struct thaw_study *s, struct thaw_err *err) {
-    const int code = thaw_comm_agree(s->c, open_models(s, err), err);
+    int code = thaw_comm_agree(s->c, read_prior(s, err), err);
+    if (!code) code = load_items(s, err);
+    if (!code) code = thaw_comm_agree(s->c, open_models(s, err), err);
     return code ? code : check_systems(s, err);
 }
 
@@ -348,4 +374,6 @@ void thaw_study_close(struct thaw_study *s) {
     thaw_heldout_free(&s->validation_set);
     thaw_histories_clear(&s->histories);
     free(s->gramian);
+    free(s->item_rows);
+    free(s->items);
 }

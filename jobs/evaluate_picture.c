@@ -21,6 +21,7 @@ static const struct {
     [THAW_SYSTEM_PRIOR] = {"#e69f00", 5, 1},
     [THAW_SYSTEM_ASSOCIATION] = {"#56b4e9", 7, 1},
     [THAW_SYSTEM_GENERATOR] = {"#009e73", 9, 1},
+    [THAW_SYSTEM_TYPES] = {"#0072b2", 3, 1},
     [THAW_SYSTEM_ENSEMBLE] = {"#d55e00", 13, 1},
     [THAW_SYSTEM_VIRTUAL] = {"#cc79a7", 11, 1},
     [THAW_SYSTEM_GENERATOR_WITHOUT] = {"#009e73", 10, 3},

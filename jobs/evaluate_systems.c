@@ -65,6 +65,8 @@ int thaw_study_top(struct thaw_study *s, enum thaw_system system, int at, int se
         return top_model(s, s->with.cold[0], THAW_COLD_ASSOCIATION, at, k, top, err);
     case THAW_SYSTEM_GENERATOR:
         return top_model(s, s->with.cold[seed], THAW_COLD_GENERATOR, at, k, top, err);
+    case THAW_SYSTEM_TYPES:
+        return top_model(s, s->with.cold[0], THAW_COLD_TYPES, at, k, top, err);
     case THAW_SYSTEM_ENSEMBLE:
         return top_model(s, s->with.cold[seed], THAW_COLD_ENSEMBLE, at, k, top, err);
     case THAW_SYSTEM_VIRTUAL:

@@ -28,9 +28,12 @@ static const double ials_unobserved[] = {.001, .003, .01, .03, .06, .09, .15},
                     ials_regularizations[] = {.01, .03, .1, .2, .45, .8, 1.5, 3, 5};
 static const double prior_unobserved[] = {0, .001, .003, .01, .03}, prior_weights[] = {.01, .03, .06, .1, .2};
 static const double episodic_ridges[] = {.25, .5, 1, 2, 5, 10};
+static const double types_own[] = {.1, .3}, types_background[] = {.05, .2, 1},
+                    types_sharpness[] = {.75, 1, 1.25}, types_profile[] = {0, 2};
 static const double blend_weights[] = {0, .5, 1};
-static const double virtual_weights[] = {0, .1, .25, .5, 1}, virtual_unobserved[] = {.01, .03, .1},
-                    virtual_regularizations[] = {.1, .3, 1, 3};
+static const double virtual_weights[] = {0, .1, .25, .5, 1},
+                    virtual_unobserved[] = {.001, .003, .01, .03, .1},
+                    virtual_regularizations[] = {.03, .1, .3, 1, 3};
 
 enum { CANDIDATES = 128 };
 
@@ -219,22 +222,62 @@ static int tune_prior(struct search *q, struct thaw_err *err) {
     return code;
 }
 
+static void types_candidates(struct search *q, int at) {
+    q->n = 0;
+    for (int o = 0; o < N(types_own); o++)
+        for (int b = 0; b < N(types_background); b++)
+            for (int s = 0; s < N(types_sharpness); s++)
+                for (int p = 0; p < N(types_profile); p++) {
+                    Thaw__Known *c = add(q, at);
+                    c->types_own = types_own[o];
+                    c->types_background = types_background[b];
+                    c->types_sharpness = types_sharpness[s];
+                    c->types_profile = types_profile[p];
+                }
+}
+
+static int tune_types(struct search *q, struct thaw_err *err) {
+    struct thaw_study *s = q->s;
+    const struct thaw_model_scorer self = {
+        .cold = s->with.cold[0], .method = THAW_COLD_TYPES, .known = q->candidate};
+    const struct thaw_scorer scorer = thaw_scorer_of_model(&self);
+    int code = THAW_OK;
+    for (int at = 0; !code && at < s->e->nknown; at++) {
+        types_candidates(q, at);
+        code = pass(q, &scorer, at, err);
+    }
+    return code;
+}
+
+static bool is_blend(const double w[THAW_BLEND_MODELS], const bool has[THAW_BLEND_MODELS]) {
+    double most = 0;
+    for (int m = 0; m < THAW_BLEND_MODELS; m++) {
+        if (w[m] > 0 && !has[m]) return false;
+        most = fmax(most, w[m]);
+    }
+    return most == 1;
+}
+
+static void blend_candidate(struct search *q, int at, const double w[THAW_BLEND_MODELS]) {
+    memcpy(q->weight[q->n], w, sizeof q->weight[0]);
+    Thaw__Known *c = add(q, at);
+    c->prior = w[0];
+    c->association = w[1];
+    c->generator = w[2];
+    c->types = w[3];
+}
+
 // All ratios of weights of the models there are.
 static void blend_candidates(struct search *q, int at, const bool has[THAW_BLEND_MODELS]) {
     q->n = 0;
     for (int p = N(blend_weights) - 1; p >= 0; p--)
         for (int e = N(blend_weights) - 1; e >= 0; e--)
-            for (int g = N(blend_weights) - 1; g >= 0; g--) {
-                const double w[THAW_BLEND_MODELS] = {blend_weights[p], blend_weights[e], blend_weights[g]};
-                const double most = fmax(w[0], fmax(w[1], w[2]));
-                if (most != 1 || (w[0] > 0 && !has[0]) || (w[1] > 0 && !has[1]) || (w[2] > 0 && !has[2]))
-                    continue;
-                memcpy(q->weight[q->n], w, sizeof w);
-                Thaw__Known *c = add(q, at);
-                c->prior = w[0];
-                c->association = w[1];
-                c->generator = w[2];
-            }
+            for (int g = N(blend_weights) - 1; g >= 0; g--)
+                for (int t = N(blend_weights) - 1; t >= 0; t--) {
+                    const double w[] = {blend_weights[p], blend_weights[e], blend_weights[g],
+                                        blend_weights[t]};
+                    if (is_blend(w, has)) blend_candidate(q, at, w);
+                }
 }
 
 static int tune_blend(struct search *q, struct thaw_err *err) {
@@ -244,8 +287,9 @@ static int tune_blend(struct search *q, struct thaw_err *err) {
         const Thaw__Known known = s->known[at];
         memset(q->sum, 0, sizeof q->sum);
         for (int seed = 0; !code && seed < s->with.n; seed++) {
-            struct thaw_blend_scorer self = {
-                .cold = s->with.cold[seed], .known = &known, .weight = (const double(*)[3])q->weight};
+            struct thaw_blend_scorer self = {.cold = s->with.cold[seed],
+                                             .known = &known,
+                                             .weight = (const double(*)[THAW_BLEND_MODELS])q->weight};
             const struct thaw_scorer scorer = thaw_scorer_of_blend(&self);
             blend_candidates(q, at, self.has);
             code = thaw_cold_search(s->c, &scorer, &s->validation, s->e->known[at], q->cutoff, q->n, q->ndcg,
@@ -324,10 +368,11 @@ int thaw_study_tune(struct thaw_study *s, struct thaw_err *err) {
         enum thaw_system system;
         const char *name;
         int (*search)(struct search *q, struct thaw_err *err);
-    } step[] = {{THAW_SYSTEM_CELLS, "cells", tune_cells},      {THAW_SYSTEM_KNN, "knn", tune_knn},
-                {THAW_SYSTEM_EASE, "EASE", tune_ease},         {THAW_SYSTEM_IALS, "iALS", tune_ials},
-                {THAW_SYSTEM_PRIOR, "P", tune_prior},          {THAW_SYSTEM_ENSEMBLE, "ensemble", tune_blend},
-                {THAW_SYSTEM_VIRTUAL, "virtual", tune_virtual}};
+    } step[] = {
+        {THAW_SYSTEM_CELLS, "cells", tune_cells},       {THAW_SYSTEM_KNN, "knn", tune_knn},
+        {THAW_SYSTEM_EASE, "EASE", tune_ease},          {THAW_SYSTEM_IALS, "iALS", tune_ials},
+        {THAW_SYSTEM_PRIOR, "P", tune_prior},           {THAW_SYSTEM_TYPES, "T", tune_types},
+        {THAW_SYSTEM_ENSEMBLE, "ensemble", tune_blend}, {THAW_SYSTEM_VIRTUAL, "virtual", tune_virtual}};
     struct search *q = calloc(1, sizeof *q);
     int code = thaw_comm_agree(s->c, q ? THAW_OK : thaw_fail(err, THAW_EMEM, "no memory for a search"), err);
     if (code) goto done;

@@ -156,7 +156,7 @@ int thaw_work_models(struct thaw_study *s, struct thaw_err *err) {
     const bool blended = w[THAW_SYSTEM_ENSEMBLE];
     int code = THAW_OK;
     if (!s->e->o->work) return THAW_OK;
-    if (!s->prior_dir && (blended || w[THAW_SYSTEM_PRIOR])) {
+    if (!s->prior_dir && (blended || w[THAW_SYSTEM_PRIOR] || w[THAW_SYSTEM_TYPES])) {
         code = fit(s, "prior", "prior", none, false, s->work_dir[0], err);
         s->prior_dir = s->work_dir[0];
     }

@@ -95,6 +95,7 @@ enum thaw_system {
     THAW_SYSTEM_PRIOR,
     THAW_SYSTEM_ASSOCIATION,
     THAW_SYSTEM_GENERATOR,
+    THAW_SYSTEM_TYPES,
     THAW_SYSTEM_ENSEMBLE,
     THAW_SYSTEM_VIRTUAL, // known items and the generator's, folded in
     THAW_SYSTEM_GENERATOR_WITHOUT,
@@ -127,7 +128,11 @@ struct thaw_study {
     struct thaw_heldout *validation_set;
     struct thaw_ials ials;
     struct thaw_neighbors neighbors;
-    double *gramian; // of the model's items
+    // The model's items as serving would have them: the gramian of all, and, where vectors were filled in
+    // from attributes (tables_fill.h), every item's row, by part.
+    double *gramian;
+    float *items;
+    const float **item_rows;
     Thaw__Prior *prior;
     Thaw__Association *association;
     struct thaw_study_models with, without;

@@ -150,6 +150,7 @@ static void tell_prior(struct telling *t, const ProtobufCMessage *message) {
     count(t, "item_features", m->item_features);
     count(t, "users", m->users);
     count(t, "items", m->items);
+    count(t, "types", m->types);
     files(t, m->files, m->n_files);
     digest(t, "dataset_digest", m->dataset_digest);
     digest(t, "model_digest", m->model_digest);
@@ -157,11 +158,10 @@ static void tell_prior(struct telling *t, const ProtobufCMessage *message) {
 }
 
 static void tell_association(struct telling *t, const ProtobufCMessage *message) {
-    static const char *const methods[] = {"episodic", "ease", "knn"};
     const Thaw__Association *m = (const Thaw__Association *)message;
     char number[16];
     count(t, "format", m->format);
-    text(t, "method", (unsigned)m->method < 3 ? methods[m->method] : "unknown");
+    text(t, "method", thaw_pack_method_name(m->method));
     for (size_t i = 0; i < m->n_known; i++) {
         snprintf(number, sizeof number, "%d", m->known[i]);
         item(t, "known", number);
@@ -244,15 +244,14 @@ static void tell_job(struct telling *t, const ProtobufCMessage *message) {
 
 // ---- Which kind ----
 
-// The first whose file is there; names may be patterns. job: whose output it is, to be compared with the
-// manifest.
+// The first whose file is there; names may be patterns. job: whose output it is.
 static const struct kind {
     const char *file, *name, *manifest, *job;
     const ProtobufCMessageDescriptor *type;
     void (*tell)(struct telling *t, const ProtobufCMessage *message);
 } kinds[] = {
     {"job.pb", "job", "job.pb", NULL, &thaw__job__descriptor, tell_job},
-    {"run.pb", "log", "run.pb", NULL, &thaw__run__descriptor, tell_log},
+    {"run.pb", "log", "run.pb", "synth", &thaw__run__descriptor, tell_log},
     {"items.gramian.npy", "tables", "manifest.pb", "tables", &thaw__tables__descriptor, tell_tables},
     {"generator.net.npy", "generator", "manifest.pb", "augment", &thaw__generator__descriptor,
      tell_generator},
@@ -284,6 +283,14 @@ static int find_kind(const char *dir, const struct kind **found, struct thaw_err
     return THAW_OK;
 }
 
+const char *thaw_folder_job(const char *folder) {
+    char current[THAW_PATH_MAX];
+    const struct kind *k = NULL;
+    if (find_kind(folder, &k, NULL) != THAW_OK && thaw_path_join(current, folder, "current", NULL) == THAW_OK)
+        find_kind(current, &k, NULL);
+    return k ? k->job : NULL;
+}
+
 // The bytes of a log's files: a Run does not list them.
 static int log_bytes(struct telling *t) {
     int64_t nfiles = 0, nbytes = 0;
@@ -305,10 +312,11 @@ static int log_bytes(struct telling *t) {
 static void tell_state(struct telling *t, const struct kind *k, const ProtobufCMessage *message) {
     struct thaw_err why = THAW_ERR_INIT;
     uint64_t value = 0;
-    int code = k->job ? thaw_output_digest(k->job, t->dir, &value, &why) : THAW_OK;
+    const bool lists = k->type != &thaw__job__descriptor && k->type != &thaw__run__descriptor;
+    int code = lists && k->job ? thaw_output_digest(k->job, t->dir, &value, &why) : THAW_OK;
     yes(t, "complete", code == THAW_OK);
     if (code != THAW_OK) text(t, "problem", why.text);
-    if (k->type == &thaw__job__descriptor || k->type == &thaw__run__descriptor) return;
+    if (!lists) return;
     if (t->code == THAW_OK) t->code = thaw_pack_digest(message, &value, t->err);
     if (t->code == THAW_OK) digest(t, "digest", value);
 }

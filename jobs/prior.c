@@ -7,6 +7,7 @@
 #include "comm/heldout.h"
 #include "comm/interactions.h"
 #include "comm/model.h"
+#include "comm/prior_types.h"
 #include "comm/prior_vectors.h"
 #include "comm/runinfo.h"
 #include "jobs/job.h"
@@ -20,12 +21,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { EXCHANGE_BYTES = 256 << 20, FILES = 4 };
+enum { EXCHANGE_BYTES = 256 << 20, FILES = 11 };
 
 struct options {
     const char *data, *model, *out, *vectors[2], *ids[2];
     double ridge[2];
-    int64_t item_min_degree;
+    int64_t item_min_degree, types;
     bool force;
     struct thaw_job_common common;
 };
@@ -44,6 +45,8 @@ static const struct thaw_opt opts[] = {
     OPTION(INT, "item-min-degree", item_min_degree, "N", "1", 1, -1,
            "Items with fewer training interactions take no part in the regression: their factors are mostly "
            "noise."),
+    OPTION(INT, "types", types, "N", "8192", 0, INT32_MAX,
+           "Keep N training users, drawn by id, as types that a newcomer may be of (T); 0 keeps none."),
     OPTION(TEXT, "user-vectors", vectors[THAW_USERS], "FILE", NULL, 0, 0,
            "Vectors of users (.npy, rows of <f4) as further features; with --user-vector-ids."),
     OPTION(TEXT, "user-vector-ids", ids[THAW_USERS], "FILE", NULL, 0, 0,
@@ -71,6 +74,7 @@ struct job {
     float *rows[2];    // their factors, `columns` each
     int columns;
     struct thaw_prior_side side[2]; // items: only with features
+    struct thaw_prior_types types;
     struct thaw_outdir out;
     Thaw__Run *run;
 };
@@ -101,7 +105,7 @@ static int check_options(const struct options *o, struct thaw_err *err) {
 // Collective.
 static int open_inputs(struct job *j, struct thaw_err *err) {
     const struct thaw_trained_wish wish = {
-        .model = j->o->model, .data = j->o->data, .iterated = true, .implicit = "priors are"};
+        .model = j->o->model, .data = j->o->data, .iterated = true, .only_implicit = "priors are"};
     int code = thaw_comm_agree(j->c, check_options(j->o, err), err);
     if (code || (code = thaw_trained_open(j->ctx, &wish, &j->model, &j->dataset, &j->data, err))) return code;
     j->columns = thaw_model_columns(j->model);
@@ -144,16 +148,30 @@ static int choose_items(struct job *j, struct thaw_err *err) {
     return code;
 }
 
+// Collective. Those of the users who take part that are kept as types.
+static int keep_types(struct job *j, const struct thaw_histories *h, struct thaw_err *err) {
+    const struct thaw_prior_types_source s = {.plan = j->plan,
+                                              .history = h,
+                                              .profile = &j->features[THAW_USERS],
+                                              .attributes =
+                                                  j->features[THAW_USERS].columns - j->vector[THAW_USERS],
+                                              .use = j->use[THAW_USERS],
+                                              .rows = {j->rows[THAW_USERS], j->rows[THAW_ITEMS]},
+                                              .k = als_of(j)->factors,
+                                              .columns = j->columns};
+    return thaw_prior_types_make(j->c, &s, j->o->types, &j->types, err);
+}
+
 // Collective. Training users with interactions.
 static int choose_users(struct job *j, struct thaw_err *err) {
     struct thaw_histories h;
-    const int code =
-        thaw_histories_load(&h, j->c, j->dataset, &j->plan[THAW_USERS], als_of(j), false, 0, err);
+    int code = thaw_histories_load(&h, j->c, j->dataset, &j->plan[THAW_USERS], als_of(j), false, 0, err);
     if (code) return code;
     for (int64_t u = 0; u < h.nusers; u++)
         j->use[THAW_USERS][u] = !h.held_out[u] && thaw_histories_length(&h, u) > 0;
+    if (j->o->types > 0) code = keep_types(j, &h, err);
     thaw_histories_clear(&h);
-    return THAW_OK;
+    return code;
 }
 
 // Collective. Items' factors as trained; users' exact for them.
@@ -206,10 +224,12 @@ struct writing {
     size_t n;
 };
 
+// k: columns, 0 for a plain list.
 static int put(struct writing *w, const char *name, enum thaw_npy_type type, int64_t rows, int64_t k,
                const void *data, struct thaw_err *err) {
     char path[THAW_PATH_MAX];
-    const struct thaw_npy_shape shape = {type, 2, rows, k, type == THAW_NPY_F32 ? 4 : 8};
+    const int width = type == THAW_NPY_F32 || type == THAW_NPY_U32 ? 4 : 8;
+    const struct thaw_npy_shape shape = {type, k ? 2 : 1, rows, k ? k : 1, width};
     int code = thaw_path_join(path, w->dir, name, err);
     if (!code) code = thaw_npy_put(path, &shape, data, &w->info[w->n], err);
     if (code) return code;
@@ -223,6 +243,23 @@ static int put(struct writing *w, const char *name, enum thaw_npy_type type, int
     return THAW_OK;
 }
 
+static int put_types(const struct job *j, struct writing *w, struct thaw_err *err) {
+    const struct thaw_prior_types *t = &j->types;
+    const int64_t nitems = thaw_plan_rows(&j->plan[THAW_ITEMS]);
+    int code = put(w, "prior.types_factors.npy", THAW_NPY_F32, t->n, als_of(j)->factors, t->factors, err);
+    if (!code) code = put(w, "prior.types_mass.npy", THAW_NPY_F64, t->n, 2, t->mass, err);
+    if (!code) code = put(w, "prior.types_indptr.npy", THAW_NPY_I64, nitems + 1, 0, t->indptr, err);
+    if (!code) code = put(w, "prior.types_users.npy", THAW_NPY_U32, t->indptr[nitems], 0, t->users, err);
+    if (code || j->features[THAW_USERS].columns == j->vector[THAW_USERS]) return code;
+    const int64_t nfeatures = t->profile_indptr[t->n];
+    code = put(w, "prior.types_profile_indptr.npy", THAW_NPY_I64, t->n + 1, 0, t->profile_indptr, err);
+    if (!code)
+        code = put(w, "prior.types_profile_columns.npy", THAW_NPY_U32, nfeatures, 0, t->profile_columns, err);
+    if (!code)
+        code = put(w, "prior.types_profile_values.npy", THAW_NPY_F32, nfeatures, 0, t->profile_values, err);
+    return code;
+}
+
 static int put_files(const struct job *j, struct writing *w, struct thaw_err *err) {
     const struct thaw_prior_side *u = &j->side[THAW_USERS], *i = &j->side[THAW_ITEMS];
     int code =
@@ -232,7 +269,7 @@ static int put_files(const struct job *j, struct writing *w, struct thaw_err *er
     if (!code && i->weights)
         code =
             put(w, "prior.item_weights.npy", THAW_NPY_F32, 1 + (int64_t)i->features, i->k, i->weights, err);
-    return code;
+    return code || !j->types.n ? code : put_types(j, w, err);
 }
 
 static int put_manifest(const struct job *j, const struct writing *w, struct thaw_err *err) {
@@ -250,6 +287,7 @@ static int put_manifest(const struct job *j, const struct writing *w, struct tha
     m.item_ridge = j->side[THAW_ITEMS].weights ? j->o->ridge[THAW_ITEMS] : 0;
     m.users = j->side[THAW_USERS].rows;
     m.items = j->side[THAW_ITEMS].rows;
+    m.types = j->types.n;
     m.files = (Thaw__File **)(uintptr_t)w->list;
     m.n_files = w->n;
     return thaw_pack_write(w->dir, "manifest.pb", &m.base, err);
@@ -310,6 +348,7 @@ static void clear(struct job *j) {
         free(j->use[side]);
         free(j->rows[side]);
     }
+    thaw_prior_types_clear(&j->types);
     thaw_dataset_close(&j->dataset);
     thaw_model_close(&j->model);
 }
@@ -355,6 +394,8 @@ static const struct thaw_cmd command = {
         "gets the posterior mean as factors. The users' factors are first solved exactly for the model's "
         "items. "
         "Where items have attributes, the same regression gives factors to items nobody has touched.\n\n"
+        "Some of those users are kept with their histories as types: T asks which of them a newcomer is "
+        "like.\n\n"
         "Vectors made elsewhere (sentence embeddings) join the attributes as further columns; ids that the "
         "dataset does not have are counted and left out, rows without a vector count as zeros.\n\n"
         "Up to 2000 features LAPACK solves on one rank, and the files are the same bytes for any number of "
@@ -366,7 +407,8 @@ static const struct thaw_cmd command = {
              "OUT/prior.user_weights.npy: From [1, profile features] to factors.\n"
              "OUT/prior.user_precision.npy: Inverse of the residuals' covariance.\n"
              "OUT/prior.user_covariance.npy: That covariance.\n"
-             "OUT/prior.item_weights.npy: From [1, item attributes] to factors, where items have some.",
+             "OUT/prior.item_weights.npy: From [1, item attributes] to factors, where items have some.\n"
+             "OUT/prior.types_*.npy: Users kept as types: factors, histories, profiles.",
     .examples = "thaw prior --model model --out prior\n"
                 "mpirun -n 4 thaw prior --model model --out prior --ridge 100 --item-vectors text.npy "
                 "--item-vector-ids text.ids",

@@ -11,10 +11,10 @@ static int check(const struct thaw_model *model, const struct thaw_dataset *data
                          "the model %s was trained on a dataset of digest %016" PRIx64
                          ", but %s has digest %016" PRIx64 ": name the right one with --data",
                          model->dir, m->dataset_digest, data, dataset->digest);
-    if (wish->implicit && m->als->model == THAW__ALS__MODEL__EXPLICIT)
+    if (wish->only_implicit && m->als->model == THAW__ALS__MODEL__EXPLICIT)
         return thaw_fail(err, THAW_EUSAGE,
                          "%s is a model of ratings: %s for the implicit models ('thaw train --model')",
-                         model->dir, wish->implicit);
+                         model->dir, wish->only_implicit);
     if (wish->iterated && m->n_iterations == 0)
         return thaw_fail(err, THAW_EDATA,
                          "%s: no iteration was trained, all users are zeros: run 'thaw train --iterations'",

@@ -8,9 +8,9 @@
 
 // What a job asks for.
 struct thaw_trained_wish {
-    const char *model, *data; // folders; data NULL: where training found it
-    bool iterated;            // refuse a model without iterations, whose users are zeros
-    const char *implicit;     // refuse a model of ratings: "priors are", for the message; NULL: any model
+    const char *model, *data;  // folders; data NULL: where training found it
+    bool iterated;             // refuse a model without iterations, whose users are zeros
+    const char *only_implicit; // what is not for models of ratings, for the message: "priors are"; NULL: any
 };
 // Collective. Tells of a checkpoint, and of a version that is not the newest. *data: the dataset's folder as
 // it was named, borrowed of the wish or the model. THAW_EDATA: another dataset than the model's, or no

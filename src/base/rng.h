@@ -22,6 +22,7 @@ enum thaw_stream {
     THAW_STREAM_NEGATIVES = 44, // of the sampled softmax
     THAW_STREAM_VIRTUAL = 45,
     THAW_STREAM_DROPOUT = 46,
+    THAW_STREAM_TYPES = 47,   // which training users a prior keeps
     THAW_STREAM_EXPLORE = 56, // Thompson sampling of recommendations
 };
 

@@ -9,8 +9,11 @@
 
 enum { DOUBT_ROWS = 512 }; // of a block of items whose doubt is computed at a time
 
+const enum thaw_cold_method cold_member[COLD_MEMBERS] = {THAW_COLD_PRIOR, THAW_COLD_ASSOCIATION,
+                                                         THAW_COLD_GENERATOR, THAW_COLD_TYPES};
+
 const char *thaw_cold_method_name(enum thaw_cold_method m) {
-    static const char *const name[THAW_COLD_METHODS] = {"iALS", "P", "E", "G", "ensemble"};
+    static const char *const name[THAW_COLD_METHODS] = {"iALS", "P", "E", "G", "ensemble", "T"};
     return m < THAW_COLD_METHODS ? name[m] : "unknown";
 }
 
@@ -24,6 +27,8 @@ bool thaw_cold_has(const struct thaw_cold *c, enum thaw_cold_method m) {
         return c->association;
     case THAW_COLD_GENERATOR:
         return c->generator;
+    case THAW_COLD_TYPES:
+        return c->types.n > 0;
     case THAW_COLD_ENSEMBLE:
         return c->prior || c->association || c->generator;
     default:
@@ -48,12 +53,13 @@ int thaw_cold_nearest(const int32_t *known, size_t nknown, int64_t n) {
 
 void thaw_cold_default_known(Thaw__Known *k, int known) {
     static const int32_t number[] = {0, 1, 3, 5, 10};
-    // a and b of P; weights of P, E, G; weight of the unobserved and regularization of the fold-in
-    static const double value[][7] = {{0, .03, 0, .5, .5, .09, 3},
-                                      {0, .03, .5, 1, .5, .09, 3},
-                                      {.003, .03, .5, .5, .5, .06, 1.5},
-                                      {.003, .06, 0, .5, .5, .06, .45},
-                                      {.01, .06, 0, 1, .5, .09, .1}};
+    // a and b of P; weights of P, E, G, T; weight of the unobserved and regularization of the fold-in; own,
+    // background, sharpness and profile of T
+    static const double value[][12] = {{0, .03, 0, .5, .5, 0, .09, 3, .1, .05, .75, 2},
+                                       {0, .03, .5, 1, .5, 0, .09, 3, .3, .05, 1.25, 2},
+                                       {.003, .03, 1, .5, .5, .5, .06, 1.5, .3, .05, 1.25, 2},
+                                       {.003, .06, .5, .5, 1, 1, .06, .45, .3, 1, 1.25, 2},
+                                       {.01, .06, .5, 1, .5, .5, .09, .1, .3, 1, 1, 2}};
     const int at = thaw_cold_nearest(number, sizeof number / sizeof *number, known);
     thaw__known__init(k);
     k->known = known;
@@ -62,8 +68,13 @@ void thaw_cold_default_known(Thaw__Known *k, int known) {
     k->prior = value[at][2];
     k->association = value[at][3];
     k->generator = value[at][4];
-    k->unobserved_weight = value[at][5];
-    k->regularization = value[at][6];
+    k->types = value[at][5];
+    k->unobserved_weight = value[at][6];
+    k->regularization = value[at][7];
+    k->types_own = value[at][8];
+    k->types_background = value[at][9];
+    k->types_sharpness = value[at][10];
+    k->types_profile = value[at][11];
 }
 
 const Thaw__Known *cold_numbers(const struct thaw_cold *c, int64_t n, const Thaw__Known *known,
@@ -83,12 +94,12 @@ const Thaw__Known *cold_numbers(const struct thaw_cold *c, int64_t n, const Thaw
     return best;
 }
 
-void cold_weights(const struct thaw_cold *c, const Thaw__Known *known, double weight[3]) {
-    const bool there[3] = {c->prior, c->association, c->generator};
-    const double wanted[3] = {known->prior, known->association, known->generator};
+void cold_weights(const struct thaw_cold *c, const Thaw__Known *known, double weight[COLD_MEMBERS]) {
+    const double wanted[COLD_MEMBERS] = {known->prior, known->association, known->generator, known->types};
     double sum = 0;
-    for (int m = 0; m < 3; m++) sum += fabs(weight[m] = there[m] ? wanted[m] : 0);
-    for (int m = 0; m < 3 && !(sum > 0); m++) weight[m] = there[m];
+    for (int m = 0; m < COLD_MEMBERS; m++)
+        sum += fabs(weight[m] = thaw_cold_has(c, cold_member[m]) ? wanted[m] : 0);
+    for (int m = 0; m < COLD_MEMBERS && !(sum > 0); m++) weight[m] = thaw_cold_has(c, cold_member[m]);
 }
 
 // ---- Scratch ----
@@ -111,6 +122,13 @@ static int generator_work(struct thaw_cold_work *w, const struct thaw_cold *c, s
     return code;
 }
 
+static int types_work(struct thaw_cold_work *w, const struct thaw_cold *c, struct thaw_err *err) {
+    const size_t n = (size_t)c->types.n;
+    int code = thaw_alloc(&w->type_weight, n, sizeof *w->type_weight, "types", err);
+    if (!code) code = thaw_alloc(&w->type_share, n, sizeof *w->type_share, "types", err);
+    return code ? code : thaw_alloc(&w->type_match, n, sizeof *w->type_match, "types", err);
+}
+
 int thaw_cold_work_new(struct thaw_cold_work **out, const struct thaw_cold *c, struct thaw_err *err) {
     struct thaw_cold_work *w = NULL;
     const size_t d = (size_t)c->columns;
@@ -125,6 +143,7 @@ int thaw_cold_work_new(struct thaw_cold_work **out, const struct thaw_cold *c, s
         code = thaw_alloc(&w->query, (size_t)quick_width(c->columns + 1), sizeof *w->query, "a query", err);
     if (!code) code = thaw_alloc(&w->doubt, DOUBT_ROWS * d, sizeof *w->doubt, "a block of scores", err);
     if (!code && c->generator) code = generator_work(w, c, err);
+    if (!code && c->types.n) code = types_work(w, c, err);
     if (code)
         thaw_cold_work_free(&w);
     else
@@ -139,10 +158,11 @@ int cold_scores(const struct thaw_cold *c, struct thaw_cold_work *w, struct thaw
 void thaw_cold_work_free(struct thaw_cold_work **out) {
     struct thaw_cold_work *w = *out;
     if (!w) return;
-    void *const owned[] = {w->item,     w->at,       w->strength, w->a,        w->b,        w->t,
-                           w->mean,     w->query,    w->scores,   w->doubt,    w->g.noise,  w->g.one,
-                           w->g.two,    w->g.hidden, w->g.base,   w->g.pooled, w->g.latent, w->g.query,
-                           w->g.attend, w->g.match,  w->g.weight};
+    void *const owned[] = {w->item,     w->at,          w->strength,   w->a,         w->b,
+                           w->t,        w->mean,        w->query,      w->scores,    w->doubt,
+                           w->g.noise,  w->g.one,       w->g.two,      w->g.hidden,  w->g.base,
+                           w->g.pooled, w->g.latent,    w->g.query,    w->g.attend,  w->g.match,
+                           w->g.weight, w->type_weight, w->type_share, w->type_match};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
     free(w);
     *out = NULL;

@@ -6,12 +6,13 @@
 //   PRIOR        P: posterior mean of the factors under N(W'z, Sigma)
 //   ASSOCIATION  E: known items' rows of B, plus profile rows of C
 //   GENERATOR    G: probabilities of the conditional generator, mean latent of `samples` draws
-//   ENSEMBLE     sum of the three's z-scores (over all items), weighted by the blend's entry
+//   TYPES        T: histories of the training users kept with P, weighted by how well each explains the newcomer
+//   ENSEMBLE     sum of the four's z-scores (over all items), weighted by the blend's entry
 //
 // What belongs to numbers of known items (association, blend) is taken from the listed number nearest to the
 // user's, the larger one among equals. Without some of the models the ensemble is that of the others, with
 // equal weights where the blend gives them none. Known items whose strength is not above 0 do not count (for
-// an explicit model they do). Strengths count in FOLD_IN and P; E and G ask only which items are known.
+// an explicit model they do). Strengths count in FOLD_IN and P; E, G and T ask only which items are known.
 #ifndef THAW_COLD_COLD_H
 #define THAW_COLD_COLD_H
 
@@ -23,7 +24,7 @@
 #include <stdint.h>
 
 // Where the models lie. All borrowed until close. A model that is NULL is not there. The folders may be those
-// that the jobs wrote, or all one tables version. P, E and G need an implicit model.
+// that the jobs wrote, or all one tables version. P, E, G and T need an implicit model.
 struct thaw_cold_source {
     const char *items_dir;         // items-00000-of-00064.npy ...: item factors, rows x (k, + 1 with biases)
     const float *const *item_rows; // the same by part, where someone has mapped them; NULL: from items_dir
@@ -41,8 +42,8 @@ struct thaw_cold_source {
 
 struct thaw_cold;
 // Local. Maps every file and checks names, shapes and that the models belong to one dataset and agree on
-// items, features and factors. What lies inside association files is checked at each use. THAW_ENOINPUT,
-// THAW_EDATA naming the file, THAW_EMEM.
+// items, features and factors. What lies inside association files is checked at each use, T's lists here.
+// THAW_ENOINPUT, THAW_EDATA naming the file, THAW_EMEM.
 int thaw_cold_open(struct thaw_cold **c, const struct thaw_cold_source *s, struct thaw_err *err);
 void thaw_cold_close(struct thaw_cold **c);
 // Local; not while others score. Compact copies in memory of the item factors (for P) and of the decoder (for
@@ -74,11 +75,12 @@ enum thaw_cold_method {
     THAW_COLD_ASSOCIATION,
     THAW_COLD_GENERATOR,
     THAW_COLD_ENSEMBLE,
+    THAW_COLD_TYPES,
     THAW_COLD_METHODS
 };
-// "iALS", "P", "E", "G", "ensemble".
+// "iALS", "P", "E", "G", "ensemble", "T".
 const char *thaw_cold_method_name(enum thaw_cold_method m);
-// FOLD_IN: always. ENSEMBLE: when at least one of P, E, G is there.
+// FOLD_IN: always. TYPES: when P was fitted with them. ENSEMBLE: when at least one of P, E, G, T is there.
 bool thaw_cold_has(const struct thaw_cold *c, enum thaw_cold_method m);
 
 // Scratch of one thread: small systems, and 4 bytes an item once they are scored.
@@ -116,8 +118,8 @@ int thaw_cold_explore(const struct thaw_cold *c, enum thaw_cold_method m, enum t
 // Local. Each input's share of the scores of nhits items by method m: for hit h, item_share[h x nitems],
 // feature_share[h x nfeatures] and constant[h] (what stays with neither) add up to score[h]. FOLD_IN, P and
 // E are sums over their inputs as they stand; of P, the prior's mean without a profile is the constant, of E
-// that of the constant column. For G the shares are the path integral of its gradient from nothing known to
-// what is known, all inputs growing alike (Sundararajan et al. 2017, "Axiomatic attribution for deep
+// that of the constant column. For G and T the shares are the path integral of the gradient from nothing
+// known to what is known, all inputs growing alike (Sundararajan et al. 2017, "Axiomatic attribution for deep
 // networks"). ENSEMBLE: their weighted sum, the z-scores' means and deviations as they are.
 // Cost: of G about 20 passes over the item rows, whatever nhits.
 int thaw_cold_explain(const struct thaw_cold *c, enum thaw_cold_method m, const struct thaw_newcomer *who,

@@ -15,6 +15,16 @@ struct shares {
     double *item, *feature, *constant, *score;
 };
 
+struct cold_node cold_node(int i) {
+    // Eight nodes a panel, two panels.
+    static const double place[4] = {0.1834346424956498, 0.5255324099163290, 0.7966664774136267,
+                                    0.9602898564975363};
+    static const double share[4] = {0.3626837833783620, 0.3137066458778873, 0.2223810344533745,
+                                    0.1012285362903763};
+    const double middle = i < 8 ? 0.25 : 0.75, side = i % 2 ? 0.25 : -0.25;
+    return (struct cold_node){middle + side * place[i / 2 % 4], share[i / 2 % 4] / 4};
+}
+
 static double dot(const double *a, const double *b, int n) {
     double sum = 0;
     for (int j = 0; j < n; j++) sum += a[j] * b[j];
@@ -120,6 +130,9 @@ static int explain_one(const struct thaw_cold *c, enum thaw_cold_method m, const
     case THAW_COLD_ASSOCIATION:
         code = explain_association(c, who, w, s, err);
         break;
+    case THAW_COLD_TYPES:
+        return cold_types_explain(c, who, known, w, s->hit, s->n, s->item, s->feature, s->constant, s->score,
+                                  err);
     default:
         return cold_generator_explain(c, who, w, s->hit, s->n, s->item, s->feature, s->constant, s->score,
                                       err);
@@ -148,7 +161,7 @@ static int explain_ensemble(const struct thaw_cold *c, const struct thaw_newcome
                             struct thaw_err *err) {
     const size_t n = (size_t)s->n, inputs = (size_t)(who->nitems + who->nfeatures) + 2;
     struct shares one = {.hit = s->hit, .n = s->n};
-    double weight[3], mean, scale;
+    double weight[COLD_MEMBERS], mean, scale;
     int code = thaw_alloc(&one.item, n * inputs, sizeof *one.item, "an explanation", err);
     if (code) return code;
     one.feature = one.item + n * (size_t)who->nitems;
@@ -157,8 +170,8 @@ static int explain_ensemble(const struct thaw_cold *c, const struct thaw_newcome
     cold_weights(c, known, weight);
     clear(s, who);
     memset(s->score, 0, n * sizeof *s->score);
-    for (int i = 0; !code && i < 3; i++) {
-        const enum thaw_cold_method m = (enum thaw_cold_method)(THAW_COLD_PRIOR + i);
+    for (int i = 0; !code && i < COLD_MEMBERS; i++) {
+        const enum thaw_cold_method m = cold_member[i];
         if (weight[i] == 0) continue;
         code = cold_one(c, m, who, known, w, w->scores, err);
         if (code) break;

@@ -179,11 +179,6 @@ static void node(struct gradient *d, double path, double weight, const int64_t *
 int cold_generator_explain(const struct thaw_cold *c, const struct thaw_newcomer *who,
                            struct thaw_cold_work *w, const int64_t *hit, int nhits, double *item_share,
                            double *feature_share, double *constant, double *score, struct thaw_err *err) {
-    // Eight nodes a panel, two panels.
-    static const double place[4] = {0.1834346424956498, 0.5255324099163290, 0.7966664774136267,
-                                    0.9602898564975363};
-    static const double share[4] = {0.3626837833783620, 0.3137066458778873, 0.2223810344533745,
-                                    0.1012285362903763};
     struct gradient d = {.c = c, .who = who, .w = w};
     double *latent = NULL;
     d.item = cold_generator_known(c, w, &d.n);
@@ -192,10 +187,9 @@ int cold_generator_explain(const struct thaw_cold *c, const struct thaw_newcomer
     if (code) goto done;
     memset(item_share, 0, (size_t)nhits * (size_t)who->nitems * sizeof *item_share);
     memset(feature_share, 0, (size_t)nhits * (size_t)who->nfeatures * sizeof *feature_share);
-    for (int i = 0; i < 16; i++) {
-        const double middle = i < 8 ? 0.25 : 0.75, side = i % 2 ? 0.25 : -0.25;
-        node(&d, middle + side * place[i / 2 % 4], share[i / 2 % 4] / 4, hit, nhits, item_share,
-             feature_share, latent);
+    for (int i = 0; i < COLD_NODES; i++) {
+        const struct cold_node at = cold_node(i);
+        node(&d, at.place, at.weight, hit, nhits, item_share, feature_share, latent);
     }
     cold_generator_latent(c, who, w, 1);
     cold_generator_sweep(c, w, w->scores);

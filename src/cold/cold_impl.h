@@ -16,6 +16,16 @@ struct cold_set {
     bool by_column; // profile is (1 + features) x rows, as tables have it, else rows x (1 + features)
 };
 
+// Training users as types that a newcomer may be of (cold_types.c).
+struct cold_types {
+    int64_t n;               // 0: there are none
+    struct thaw_npy factors; // n x k
+    struct thaw_npy mass;    // n x 2: items of the history, sum of positive preferences over all items
+    struct thaw_npy indptr;  // nitems + 1: where an item's types lie
+    struct thaw_npy users;   // rising for each item
+    struct thaw_npy profile_indptr, profile_columns, profile_values; // of length 1; where P sees a profile
+};
+
 struct thaw_cold {
     const Thaw__Als *als;
     int32_t nparts;
@@ -31,6 +41,7 @@ struct thaw_cold {
 
     const Thaw__Prior *prior; // NULL: not there
     struct thaw_npy weights, precision;
+    struct cold_types types;
 
     const Thaw__Association *association;
     struct cold_set *set; // n_known
@@ -64,6 +75,9 @@ struct thaw_cold_work {
     float *query;        // d + 1
     float *scores;       // nitems
     float *doubt;        // rows of a block x k
+    // T: of each type
+    double *type_weight, *type_share; // posterior weight; what it would take of an item
+    float *type_match;                // its preference for an item
     struct gen_work {
         float *noise;            // samples x noise
         float *one, *two, *base; // samples x hidden: before the first and the second ELU; hidden
@@ -98,6 +112,7 @@ int cold_file_open(struct thaw_npy *a, const char *dir, const char *name, enum t
                    int64_t rows, int64_t cols, struct thaw_err *err);
 
 int cold_open_prior(struct thaw_cold *c, const struct thaw_cold_source *s, struct thaw_err *err);
+int cold_open_types(struct thaw_cold *c, const struct thaw_cold_source *s, struct thaw_err *err);
 int cold_open_association(struct thaw_cold *c, const struct thaw_cold_source *s, struct thaw_err *err);
 int cold_open_generator(struct thaw_cold *c, const struct thaw_cold_source *s, struct thaw_err *err);
 int cold_part_file_open(struct thaw_npy *a, const struct thaw_cold *c, const char *dir, const char *prefix,
@@ -151,11 +166,28 @@ int cold_generator_explain(const struct thaw_cold *c, const struct thaw_newcomer
                            struct thaw_cold_work *w, const int64_t *hit, int nhits, double *item_share,
                            double *feature_share, double *constant, double *score, struct thaw_err *err);
 
+void cold_types_scores(const struct thaw_cold *c, const struct thaw_newcomer *who, const Thaw__Known *known,
+                       struct thaw_cold_work *w, float *scores);
+int cold_types_explain(const struct thaw_cold *c, const struct thaw_newcomer *who, const Thaw__Known *known,
+                       struct thaw_cold_work *w, const int64_t *hit, int nhits, double *item_share,
+                       double *feature_share, double *constant, double *score, struct thaw_err *err);
+
+// Path integrals from nothing known (0) to everything (1): the nodes of Gauss and Legendre's rule.
+enum { COLD_NODES = 16 };
+struct cold_node {
+    double place, weight;
+};
+struct cold_node cold_node(int i);
+
+// The members of the ensemble in the order of their weights.
+enum { COLD_MEMBERS = 4 };
+extern const enum thaw_cold_method cold_member[COLD_MEMBERS];
+
 // The numbers that apply: `known`, the blend's, or *store filled with the default.
 const Thaw__Known *cold_numbers(const struct thaw_cold *c, int64_t n, const Thaw__Known *known,
                                 Thaw__Known *store);
-// Weights of P, E, G of the ensemble; 0 for those that are not there.
-void cold_weights(const struct thaw_cold *c, const Thaw__Known *known, double weight[3]);
+// Weights of P, E, G, T in the ensemble; 0 for those that are not there.
+void cold_weights(const struct thaw_cold *c, const Thaw__Known *known, double weight[COLD_MEMBERS]);
 // Mean and what a score is multiplied by to have deviation 1 (0 where all are equal).
 void cold_moments(const float *x, int64_t n, double *mean, double *scale);
 int cold_one(const struct thaw_cold *c, enum thaw_cold_method m, const struct thaw_newcomer *who,

@@ -154,7 +154,7 @@ int cold_open_prior(struct thaw_cold *c, const struct thaw_cold_source *s, struc
         code = cold_file_open(&c->precision, s->prior_dir, "prior.user_precision.npy", THAW_NPY_F64, 2, c->k,
                               c->k, err);
     if (!code) c->prior = p;
-    return code;
+    return code || p->types == 0 ? code : cold_open_types(c, s, err);
 }
 
 // The jobs write C with a row per item, `thaw tables` with a row per profile column, of which a look-up reads
@@ -336,6 +336,13 @@ static void files_close(struct thaw_npy *files, int32_t n) {
     free(files);
 }
 
+static void types_close(struct cold_types *t) {
+    struct thaw_npy *const file[] = {&t->factors,       &t->mass,           &t->indptr,
+                                     &t->users,         &t->profile_indptr, &t->profile_columns,
+                                     &t->profile_values};
+    for (size_t i = 0; i < sizeof file / sizeof *file; i++) thaw_npy_close(file[i]);
+}
+
 void thaw_cold_close(struct thaw_cold **out) {
     struct thaw_cold *c = *out;
     if (!c) return;
@@ -351,6 +358,7 @@ void thaw_cold_close(struct thaw_cold **out) {
     quick_clear(&c->latents);
     thaw_npy_close(&c->weights);
     thaw_npy_close(&c->precision);
+    types_close(&c->types);
     thaw_npy_close(&c->net);
     free(c->set);
     free(c->second_t);

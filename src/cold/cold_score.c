@@ -28,6 +28,9 @@ int cold_one(const struct thaw_cold *c, enum thaw_cold_method m, const struct th
         return code;
     case THAW_COLD_ASSOCIATION:
         return cold_association_scores(c, who, w, scores, err);
+    case THAW_COLD_TYPES:
+        cold_types_scores(c, who, known, w, scores);
+        return THAW_OK;
     default:
         cold_generator_latent(c, who, w, 1);
         cold_generator_sweep(c, w, scores);
@@ -37,12 +40,12 @@ int cold_one(const struct thaw_cold *c, enum thaw_cold_method m, const struct th
 
 static int ensemble(const struct thaw_cold *c, const struct thaw_newcomer *who, const Thaw__Known *known,
                     struct thaw_cold_work *w, float *scores, struct thaw_err *err) {
-    double weight[3], mean, scale;
+    double weight[COLD_MEMBERS], mean, scale;
     int code = cold_scores(c, w, err), added = 0;
     cold_weights(c, known, weight);
-    for (int m = 0; !code && m < 3; m++) {
+    for (int m = 0; !code && m < COLD_MEMBERS; m++) {
         if (weight[m] == 0) continue;
-        code = cold_one(c, (enum thaw_cold_method)(THAW_COLD_PRIOR + m), who, known, w, w->scores, err);
+        code = cold_one(c, cold_member[m], who, known, w, w->scores, err);
         if (code) break;
         cold_moments(w->scores, c->nitems, &mean, &scale);
         cold_scaled(w->scores, c->nitems, weight[m] * scale, mean, added++, scores);

@@ -219,7 +219,7 @@ int thaw_cold_explore(const struct thaw_cold *c, enum thaw_cold_method m, enum t
                       double scale, uint64_t seed, const struct thaw_newcomer *who, const Thaw__Known *known,
                       struct thaw_cold_work *w, float *scores, struct thaw_err *err) {
     Thaw__Known store;
-    double weight[3] = {1, 0, 0}, mean, unit = 1;
+    double weight[COLD_MEMBERS] = {1}, mean, unit = 1, sum = 0;
     if (how == THAW_COLD_EXPLOIT) return thaw_cold_score(c, m, who, known, w, scores, err);
     if (m != THAW_COLD_PRIOR && m != THAW_COLD_ENSEMBLE)
         return thaw_fail(err, THAW_EUSAGE, "exploring goes with P or the ensemble");
@@ -232,7 +232,8 @@ int thaw_cold_explore(const struct thaw_cold *c, enum thaw_cold_method m, enum t
         cold_moments(w->scores, c->nitems, &mean, &unit);
         cold_weights(c, known, weight);
     }
-    unit *= scale * (weight[0] + weight[1] + weight[2]);
+    for (int i = 0; i < COLD_MEMBERS; i++) sum += weight[i];
+    unit *= scale * sum;
     if (how == THAW_COLD_THOMPSON) {
         draw(c, seed, w);
         cold_sweep_factors(c, w, w->scores);

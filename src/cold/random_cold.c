@@ -82,10 +82,55 @@ static int put_precision(struct work *w, struct thaw_err *err) {
     return code;
 }
 
+// Rows 0, 1, ... of `each` rising numbers below n, one of each run of n / each.
+static int put_lists(struct work *w, const char *indptr_name, const char *name, int64_t rows, int64_t each,
+                     int64_t n, struct thaw_err *err) {
+    int64_t *indptr = NULL;
+    uint32_t *index = NULL;
+    struct thaw_rng rng = thaw_rng_at(w->r->seed, STREAM, w->stream++);
+    int code = thaw_alloc(&indptr, (size_t)rows + 1, sizeof *indptr, "lists", err);
+    if (!code) code = thaw_alloc(&index, (size_t)(rows * each), sizeof *index, "lists", err);
+    for (int64_t i = 0; !code && i < rows; i++) {
+        indptr[i + 1] = indptr[i] + each;
+        for (int64_t j = 0; j < each; j++) {
+            const int64_t first = j * n / each, end = (j + 1) * n / each;
+            index[i * each + j] = (uint32_t)(first + (int64_t)thaw_rng_below(&rng, (uint64_t)(end - first)));
+        }
+    }
+    if (!code) code = put(w, indptr_name, THAW_NPY_I64, 1, rows + 1, 1, indptr, err);
+    if (!code) code = put(w, name, THAW_NPY_U32, 1, rows * each, 1, index, err);
+    free(indptr);
+    free(index);
+    return code;
+}
+
+static int put_types(struct work *w, struct thaw_err *err) {
+    const int64_t n = w->r->types, users = n < 16 ? n : 16,
+                  features = w->r->features < 4 ? w->r->features : 4;
+    int64_t nitems = 0;
+    double *mass = NULL;
+    struct thaw_rng rng = thaw_rng_at(w->r->seed, STREAM, w->stream++);
+    for (size_t p = 0; p < w->items->n_part_rows; p++) nitems += w->items->part_rows[p];
+    int code = thaw_alloc(&mass, 2 * (size_t)n, sizeof *mass, "types", err);
+    for (int64_t i = 0; !code && i < 2 * n; i++)
+        mass[i] = (.5 + thaw_rng_uniform(&rng)) * (double)(nitems * users) / (double)n;
+    if (!code) code = put(w, "prior.types_mass.npy", THAW_NPY_F64, 2, n, 2, mass, err);
+    if (!code) code = put_normal(w, "prior.types_factors.npy", 2, n, w->r->factors, .4, err);
+    if (!code) code = put_lists(w, "prior.types_indptr.npy", "prior.types_users.npy", nitems, users, n, err);
+    if (!code && features)
+        code = put_lists(w, "prior.types_profile_indptr.npy", "prior.types_profile_columns.npy", n, features,
+                         w->r->features, err);
+    if (!code && features)
+        code = put_normal(w, "prior.types_profile_values.npy", 1, n * features, 1, .5, err);
+    free(mass);
+    return code;
+}
+
 static int write_prior(struct work *w, Thaw__Prior **out, struct thaw_err *err) {
     const struct thaw_random_cold *r = w->r;
     int code = put_normal(w, "prior.user_weights.npy", 2, 1 + (int64_t)r->features, r->factors, .2, err);
     if (!code) code = put_precision(w, err);
+    if (!code && r->types) code = put_types(w, err);
     Thaw__Prior *m = code ? NULL : malloc(sizeof *m);
     if ((code = code_with(code, m, err))) return code;
     thaw__prior__init(m);
@@ -95,6 +140,7 @@ static int write_prior(struct work *w, Thaw__Prior **out, struct thaw_err *err) 
     m->factors = r->factors;
     m->user_features = r->features;
     m->ridge = 30;
+    m->types = r->types;
     m->files = w->files;
     m->n_files = w->n;
     *out = m;

@@ -14,12 +14,14 @@ struct thaw_random_cold {
     const int32_t *known; // nknown, rising
     int nknown;
     int64_t neighbors; // per item, at most the items
+    int64_t types;     // kept with P; 0: none
     int longest, noise, hidden;
     uint64_t seed, dataset_digest, model_digest;
     bool columns; // profile parts by columns, as tables have them
 };
-// Write the files of P, E and G for these items into dir, which exists. The messages are owned: each
-// thaw__prior__free_unpacked(..., NULL) and so on; their `files` list what was written. THAW_EMEM, THAW_EIO.
+// Write the files of P (with T's), E and G for these items into dir, which exists. The messages are owned:
+// each thaw__prior__free_unpacked(..., NULL) and so on; their `files` list what was written. THAW_EMEM,
+// THAW_EIO.
 int thaw_random_cold_write(const char *dir, const Thaw__Side *items, const struct thaw_random_cold *r,
                            Thaw__Prior **prior, Thaw__Association **association, Thaw__Generator **generator,
                            struct thaw_err *err);

@@ -76,6 +76,7 @@ void thaw_lookup_get_info(const struct thaw_lookup *l, struct thaw_lookup_info *
         .dataset_digest = m->dataset_digest,
         .prior = m->prior,
         .association = m->association,
+        .types = m->prior && m->prior->types > 0,
         .generator = m->generator,
         .blend = m->blend,
         .user_fields = (int)m->n_user_attributes,

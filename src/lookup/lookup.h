@@ -26,8 +26,9 @@ struct thaw_lookup_info {
     int parts;
     int64_t nbytes; // of all files
     uint64_t model_digest, dataset_digest;
-    bool prior, association, generator, blend; // models for users nobody knows: P, E, G; how they are weighed
-    int user_fields, item_fields;              // attributes of a profile, of items
+    bool prior, association, generator, types,
+        blend;                    // models for users nobody knows: P, E, G, T; how weighed
+    int user_fields, item_fields; // attributes of a profile, of items
 };
 
 struct thaw_hit {
@@ -124,7 +125,8 @@ enum thaw_lookup_method {
     THAW_LOOKUP_PRIOR,       // P: factors under the profile's prior
     THAW_LOOKUP_ASSOCIATION, // E: what goes with the known items and the profile
     THAW_LOOKUP_GENERATOR,   // G: probabilities of the conditional generator
-    THAW_LOOKUP_ENSEMBLE     // their weighted z-scores; weights by number of known items
+    THAW_LOOKUP_ENSEMBLE,    // their weighted z-scores; weights by number of known items
+    THAW_LOOKUP_TYPES        // T: histories of the training users that explain the newcomer best
 };
 bool thaw_lookup_has(const struct thaw_lookup *l, enum thaw_lookup_method m);
 

@@ -10,6 +10,7 @@
 
 _Static_assert((int)THAW_LOOKUP_FOLD_IN == (int)THAW_COLD_FOLD_IN, "the same methods");
 _Static_assert((int)THAW_LOOKUP_ENSEMBLE == (int)THAW_COLD_ENSEMBLE, "the same methods");
+_Static_assert((int)THAW_LOOKUP_TYPES == (int)THAW_COLD_TYPES, "the same methods");
 _Static_assert((int)THAW_LOOKUP_UCB == (int)THAW_COLD_UCB, "the same ways to explore");
 _Static_assert((int)THAW_LOOKUP_THOMPSON == (int)THAW_COLD_THOMPSON, "the same ways to explore");
 
@@ -69,6 +70,8 @@ bool thaw_lookup_has(const struct thaw_lookup *l, enum thaw_lookup_method m) {
         return t->association;
     case THAW_LOOKUP_GENERATOR:
         return t->generator;
+    case THAW_LOOKUP_TYPES:
+        return t->prior && t->prior->types > 0;
     default:
         return t->prior || t->association || t->generator;
     }

@@ -42,7 +42,9 @@ static int unpack(const struct thaw_map *map, const char *path, const ProtobufCM
     if (thaw_hash_id(map->base + ENVELOPE, n) != sum)
         return thaw_fail(err, THAW_EDATA, "%s: checksum mismatch, the manifest is damaged", path);
     ProtobufCMessage *m = protobuf_c_message_unpack(type, NULL, n, map->base + ENVELOPE);
-    if (!m) return thaw_fail(err, THAW_EDATA, "%s: is no message of type %s", path, type->name);
+    if (!m)
+        return thaw_fail(err, THAW_EDATA, "%s: another kind of manifest, not %s: is this the right folder?",
+                         path, type->name);
     *message = m;
     return THAW_OK;
 }
@@ -52,6 +54,9 @@ int thaw_pack_read(const char *dir, const char *name, const ProtobufCMessageDesc
     char path[THAW_PATH_MAX];
     struct thaw_map map;
     int code = thaw_path_join(path, dir, name, err);
+    if (code == THAW_OK && strcmp(name, "manifest.pb") == 0 && !thaw_path_exists(path))
+        code = thaw_fail(err, THAW_ENOINPUT,
+                         "%s: no manifest.pb here: is this the right folder, and is it finished?", dir);
     if (code == THAW_OK) code = thaw_map_open(&map, path, err);
     if (code != THAW_OK) return code;
     code = unpack(&map, path, type, message, err);
@@ -114,6 +119,19 @@ const char *thaw_pack_model_name(const Thaw__Als *als) {
         return "implicit (Rendle et al. 2022)";
     case THAW__ALS__MODEL__EXPLICIT:
         return als->biases ? "explicit with biases (ALS-WR)" : "explicit (ALS-WR)";
+    default:
+        return "unknown";
+    }
+}
+
+const char *thaw_pack_method_name(Thaw__Association__Method method) {
+    switch (method) {
+    case THAW__ASSOCIATION__METHOD__EPISODIC:
+        return "episodic";
+    case THAW__ASSOCIATION__METHOD__EASE:
+        return "ease";
+    case THAW__ASSOCIATION__METHOD__KNN:
+        return "knn";
     default:
         return "unknown";
     }

@@ -35,4 +35,7 @@ int thaw_pack_check_name(const char *name, const char *manifest, struct thaw_err
 // What people call a model: "implicit (Rendle et al. 2022)". Never NULL.
 const char *thaw_pack_model_name(const Thaw__Als *als);
 
+// The word of 'thaw associate --method'. Never NULL.
+const char *thaw_pack_method_name(Thaw__Association__Method method);
+
 #endif

@@ -1,7 +1,7 @@
 """Scores for someone new, computed with NumPy by docs/formats.md alone, against what thaw-lookup prints.
 
 usage: cold_scores.py blend PRIOR OUT.PB     write a blend for the prior's dataset
-       cold_scores.py check TABLES           P, E, G, their ensemble and the fold-in of several newcomers
+       cold_scores.py check TABLES           P, E, G, T, their ensemble and the fold-in of several newcomers
        cold_scores.py interests TABLES       what users are interested in
 THAW_SOURCE names the source tree, for the schema.
 """
@@ -15,14 +15,18 @@ import numpy as np
 
 from formats import decode, load, part_name, read_schema, xxh3
 
-# known: a and b of P; weights of P, E, G; unobserved weight and regularization of the fold-in
-NUMBERS = {0: (0.0, 0.05, 0.5, 1.0, 0.7, 0.2, 0.3), 2: (0.01, 0.07, 1.0, 0.6, 0.8, 0.3, 0.1), 6: (0.02, 0.2, 0.3, 1.0, 0.0, 0.1, 0.05)}
+# known: a and b of P; weights of P, E, G; unobserved weight and regularization of the fold-in; T: weight, own, sharpness, profile, background
+NUMBERS = {0: (0.0, 0.05, 0.5, 1.0, 0.7, 0.2, 0.3, 0.4, 0.3, 1.0, 1.5, 0.2),
+           2: (0.01, 0.07, 1.0, 0.6, 0.8, 0.3, 0.1, 0.9, 0.1, 1.2, 0.0, 0.5),
+           6: (0.02, 0.2, 0.3, 1.0, 0.0, 0.1, 0.05, 0.7, 0.4, 0.6, 2.0, 1.0)}
+FIELDS = (*range(2, 9), *range(22, 27))  # of `Known` in the schema
 SAMPLES = 5
-METHODS = ("P", "E", "G", "ensemble", "fold-in")
+METHODS = ("P", "E", "G", "T", "ensemble", "fold-in")
 
 
 def field(number, wire, payload):
-    return bytes([number << 3 | wire]) + payload
+    key = number << 3 | wire
+    return (bytes([key]) if key < 128 else bytes([key & 127 | 128, key >> 7])) + payload
 
 
 def write_blend(prior, out):
@@ -31,7 +35,7 @@ def write_blend(prior, out):
     digest = decode(schema, "Prior", raw[16:])["dataset_digest"]
     body = field(1, 0, b"\x01") + field(2, 1, struct.pack("<Q", digest))
     for n, values in NUMBERS.items():
-        known = field(1, 0, bytes([n])) + b"".join(field(2 + i, 1, struct.pack("<d", v)) for i, v in enumerate(values))
+        known = field(1, 0, bytes([n])) + b"".join(field(i, 1, struct.pack("<d", v)) for i, v in zip(FIELDS, values))
         body += field(3, 2, bytes([len(known)]) + known)
     body += field(4, 0, bytes([SAMPLES]))
     open(out, "wb").write(b"THAWPB1\n" + struct.pack("<Q", xxh3(body)) + body)
@@ -142,8 +146,24 @@ def generator(t, f, known, seed):
     return p / p.sum()
 
 
+def types(t, f, known, numbers):
+    own, sharpness, weight, share = numbers[8:]
+    u, mass = load(t.folder, "prior.types_factors.npy", "<f4").astype(float), load(t.folder, "prior.types_mass.npy", "<f8")
+    ptr, user = load(t.folder, "prior.types_indptr.npy", "<i8"), load(t.folder, "prior.types_users.npy", "<u4")
+    popular, match = share * (np.diff(ptr) + 0.5) / len(u), np.zeros(len(u))
+    for i in known:
+        takes = (1 - own) * (np.maximum(u @ t.y[i], 0) + popular[i])
+        takes[user[ptr[i] : ptr[i + 1]]] += own
+        match += sharpness * np.log(takes / (own * mass[:, 0] + (1 - own) * (mass[:, 1] + popular.sum())))
+    ends, column = load(t.folder, "prior.types_profile_indptr.npy", "<i8"), load(t.folder, "prior.types_profile_columns.npy", "<u4")
+    value = load(t.folder, "prior.types_profile_values.npy", "<f4").astype(float) * f[column]
+    match += weight * np.bincount(np.repeat(np.arange(len(u)), np.diff(ends)), value, len(u)) / (np.linalg.norm(f) or 1)
+    w = np.exp(match - match.max())
+    return np.bincount(np.repeat(np.arange(len(t.y)), np.diff(ptr)), w[user], len(t.y)) / w.sum()
+
+
 def fold_in(t, known, numbers):
-    als, (a0, regularization) = t.m["als"], numbers[5:]
+    als, (a0, regularization) = t.m["als"], numbers[5:7]
     n, y = len(known), t.y[known]
     ridge = regularization * (n + a0 * len(t.y)) ** als["reg_exponent"]
     c = als["alpha"] + (a0 if als["model"] == 0 else 0)
@@ -159,9 +179,11 @@ def scores(t, method, f, known, seed):
     if method == "fold-in":
         return fold_in(t, known, numbers)
     if method == "ensemble":
-        return sum(w * z_score(scores(t, m, f, known, seed)) for w, m in zip(numbers[2:5], "PEG"))
+        return sum(w * z_score(scores(t, m, f, known, seed)) for w, m in zip((*numbers[2:5], numbers[7]), "PEGT"))
     if method == "P":
         return prior(t, f, known, numbers)
+    if method == "T":
+        return types(t, f, known, numbers)
     return association(t, f, known, len(known)) if method == "E" else generator(t, f, known, seed)
 
 
@@ -186,7 +208,7 @@ def check(t):
         profile = {a["name"]: a["values"][random.integers(len(a["values"]))].decode() for a in named if random.random() < 0.7}
         if not profile and not known:
             profile = {named[0]["name"]: named[0]["values"][0].decode()}
-        for method in METHODS[: 5 if n else 4]:
+        for method in METHODS[: 6 if n else 5]:
             want = scores(t, method, t.features(profile), known, case)
             answer = t.tool(*words(t, profile, known, case, method), "--explain")["items"]
             assert sorted(x["item"] for x in answer) == sorted(t.ids)
@@ -244,4 +266,5 @@ def main():
         {"check": check, "interests": interests}[sys.argv[1]](Tables(sys.argv[2]))
 
 
-main()
+if __name__ == "__main__":
+    main()

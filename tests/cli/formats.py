@@ -288,6 +288,9 @@ def check_models(m, names):
     if m["prior"]:
         want += ["prior.user_weights.npy", "prior.user_precision.npy", "prior.user_covariance.npy"]
         want += ["prior.item_weights.npy"] if m["prior"]["item_features"] else []
+        kept = ["factors", "mass", "indptr", "users"] if m["prior"]["types"] else []
+        kept += ["profile_indptr", "profile_columns", "profile_values"] if kept and m["prior"]["user_features"] > m["prior"]["user_vector"] else []
+        want += [f"prior.types_{name}.npy" for name in kept]
     if m["association"]:
         for n in m["association"]["known"]:
             for p in range(parts):

@@ -2,6 +2,7 @@
 # thaw evaluate for cold users on a synthetic log: baselines against NumPy, the same numbers on any ranks, tuning on
 # validation users alone, the study in one command, two versions of the tables, and what is refused.
 # labels: evaluate
+# cost: 50
 set -euo pipefail
 . "$THAW_SOURCE/tests/cli/common"
 need_numpy
@@ -43,10 +44,10 @@ python3 - <<'END'
 import csv, sys
 rows = [list(csv.DictReader(open(f'{n}.csv'))) for n in range(1, 5)]
 methods = {r['method'] for r in rows[0]}
-expected = {'popularity', 'cells', 'knn', 'EASE', 'iALS', 'P', 'E', 'G', 'ensemble', 'virtual', 'G without adversary',
+expected = {'popularity', 'cells', 'knn', 'EASE', 'iALS', 'P', 'E', 'G', 'T', 'ensemble', 'virtual', 'G without adversary',
             'ensemble without adversary'}
 assert methods == expected, methods ^ expected
-assert len(rows[0]) == (9 * 3 + 3 * 2) * 2 * 6, len(rows[0])
+assert len(rows[0]) == (10 * 3 + 3 * 2) * 2 * 6, len(rows[0])
 for other in rows[1:]:
     for a, b in zip(rows[0], other):
         assert a['method'] == b['method'] and abs(float(a['value']) - float(b['value'])) < .01, (a, b)

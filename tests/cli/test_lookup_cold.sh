@@ -28,11 +28,11 @@ says "was made from this model"
 expect 0 thaw tables --model model --out tables --prior prior --quiet
 [ "$(readlink tables/current)" = v000002 ] || fail "other models are no new version"
 expect 0 thaw-lookup info tables
-grep -qx "cold_start.P" out || fail "info: $(cat out)"
+grep -qx "cold_start.P T" out || fail "info: $(cat out)"
 rm -rf tables/v000002
 ln -sfn v000001 tables/current
 expect 0 thaw-lookup info tables
-grep -qx "cold_start.P E G" out && grep -q "^profile.gender (categorical, 3 values)$" out || fail "info: $(cat out)"
+grep -qx "cold_start.P E G T" out && grep -q "^profile.gender (categorical, 3 values)$" out || fail "info: $(cat out)"
 expect 0 thaw-lookup check tables
 expect 0 thaw-lookup check tables3
 

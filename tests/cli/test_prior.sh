@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # thaw prior: the files, the same bytes for any number of ranks and threads, the process grid, vectors, --force; what does not fit is refused and leaves nothing.
-# thaw tables --prior: vectors of items that training knew nothing of.
+# thaw tables --prior: vectors of items that training knew nothing of, which thaw evaluate ranks by as well.
 # labels: prior determinism
 set -euo pipefail
 . "$THAW_SOURCE/tests/cli/common"
@@ -53,6 +53,45 @@ scores = sorted(u @ (Z[ids.index(b"p-new")] @ I))
 assert scores[2] > 1.3 * scores[1], scores
 PY
 
+# Types: users drawn by id, their factors, histories and profiles, and what they would take in all
+for ranks in 1 3; do
+    ranks "$ranks" thaw prior --data data --model model --out "few-$ranks" --types 40 --quiet >/dev/null
+done
+diff -r -x manifest.pb few-1 few-3 || fail "other types with three ranks"
+expect 0 thaw prior --model model --out no-types --types 0 --quiet
+[ "$(ls prior | wc -l)" = 12 ] && [ "$(ls no-types | wc -l)" = 5 ] || fail "$(ls prior no-types)"
+python3 - <<'PY'
+import glob, numpy as np
+def rows(pattern, what):
+    out = []
+    for name in sorted(glob.glob(pattern)):
+        z = np.load(name)
+        ptr = z[what + "indptr"]
+        out += [z[what + "indices"][a:b] for a, b in zip(ptr, ptr[1:])]
+    return out
+def types(folder):
+    get = lambda n: np.load(f"{folder}/prior.types_{n}.npy")
+    u, ptr, user = get("factors"), get("indptr"), get("users")
+    has, profile = np.zeros((len(u), 93), bool), np.zeros((len(u), 4))
+    has[user, np.repeat(np.arange(93), np.diff(ptr))] = True
+    assert has.sum() == len(user)
+    profile[np.repeat(np.arange(len(u)), np.diff(get("profile_indptr"))), get("profile_columns")] = get("profile_values")
+    return u.astype(float), has, profile, get("mass")
+items = rows("data/users-*.npz", "")
+V = np.concatenate([np.load(n) for n in sorted(glob.glob("model/current/items-*.npy"))]).astype(float)
+all_types, few = types("prior"), types("few-1")
+assert len(few[0]) == 40 < len(all_types[0]) < 300
+known = [tuple(sorted(i)) for i in items]
+at = 0  # types come in the order of the users' rows
+for h, p in zip(all_types[1], all_types[2]):
+    at = known.index(tuple(np.flatnonzero(h)), at) + 1
+    assert abs(np.linalg.norm(p) - 1) < 1e-6
+assert {tuple(f) for f in few[0]} < {tuple(f) for f in all_types[0]}
+for u, has, _, mass in all_types, few:
+    assert np.array_equal(mass[:, 0], has.sum(axis=1))
+    assert np.abs(np.maximum(u @ V.T, 0).sum(axis=1) - mass[:, 1]).max() < 1e-4
+PY
+
 # On a process grid, and with vectors: an item's own one-hot vector explains more
 THAW_RIDGE_DENSE=10 ranks 3 thaw prior --model model --out grid --ridge 1 --item-ridge 1 >/dev/null 2>err
 grep -q "^items: .*process grid" err || fail "no grid: $(cat err)"
@@ -101,6 +140,18 @@ for d in "tables", "bare":
     g = np.load(f"{d}/current/items.gramian.npy")
     assert len(y) == 93 and np.abs(y.T @ y - g).max() < 1e-6 * np.abs(g).max()
 PY
+# thaw evaluate ranks by the vectors that tables serve with: held-out users have items that training knew nothing of
+expect 0 thaw prior --model model --out typeless --types 0 --item-ridge 1 --quiet
+expect 0 thaw tables --model model --prior typeless --out served --quiet
+expect 0 thaw tables --model model --out bare-again --quiet
+cut=(--known 3 --cutoffs 80 --format csv --quiet --set all)
+expect 0 thaw evaluate --data data --tables served --against bare-again "${cut[@]}"
+served=$(awk -F, '$3 == "NDCG" && $2 ~ /all/ { print $6 }' out)
+for ranks in 1 3; do
+    expect 0 ranks "$ranks" thaw evaluate --data data --model model --prior typeless --methods P "${cut[@]}"
+    measured=$(awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i } $at["method"] == "P" && $at["metric"] == "NDCG" { print $at["value"] }' out)
+    [ -n "$served" ] && [ "$served" = "$measured" ] || fail "served $served, measured $measured"
+done
 expect 0 thaw-lookup similar tables --item p-new -k 30
 [ "$(cut -f3 out | grep -cE '^p(6|7|8).$')" -ge 20 ] || fail "not like its kind: $(cat out)"
 expect 0 thaw-lookup recommend tables --user u2 -k 80 # of group 2

@@ -26,6 +26,7 @@ enum {
     HIDDEN = 24,
     SAMPLES = 3,
     SETS = 3,
+    TYPES = 40,
     HITS = 6
 };
 static int64_t part_rows[] = {31, 0, 20, 19};
@@ -48,6 +49,9 @@ static double v[ITEMS][K], weights[1 + FEATURES][K], precision[K][K];
 static double embedding[ITEMS][K], decoder[ITEMS][K], bias[ITEMS];
 static double b[SETS][ITEMS][ITEMS], profile[SETS][ITEMS][1 + FEATURES];
 static double *net;
+static double type_factors[TYPES][K], type_mass[TYPES][2], type_profile[TYPES][FEATURES];
+static bool type_has[TYPES][ITEMS];
+static int64_t types_entries;
 
 static const uint32_t feature[] = {1, 4, 6};
 static const float feature_value[] = {1, .5F, -.25F};
@@ -99,6 +103,27 @@ static void read_set(int s, int p, int64_t first) {
     thaw_npy_close(&value);
 }
 
+static void read_types(void) {
+    struct thaw_npy ptr = map("prior.types_indptr.npy"), user = map("prior.types_users.npy");
+    read_floats("prior.types_factors.npy", type_factors[0]);
+    read_floats("prior.types_mass.npy", type_mass[0]);
+    types_entries = user.shape.rows;
+    for (int i = 0; i < ITEMS; i++)
+        for (int64_t at = ((const int64_t *)ptr.data)[i]; at < ((const int64_t *)ptr.data)[i + 1]; at++)
+            type_has[((const uint32_t *)user.data)[at]][i] = true;
+    thaw_npy_close(&ptr);
+    thaw_npy_close(&user);
+    struct thaw_npy column = map("prior.types_profile_columns.npy"),
+                    value = map("prior.types_profile_values.npy");
+    ptr = map("prior.types_profile_indptr.npy");
+    for (int t = 0; t < TYPES; t++)
+        for (int64_t at = ((const int64_t *)ptr.data)[t]; at < ((const int64_t *)ptr.data)[t + 1]; at++)
+            type_profile[t][((const uint32_t *)column.data)[at]] = (double)((const float *)value.data)[at];
+    thaw_npy_close(&ptr);
+    thaw_npy_close(&column);
+    thaw_npy_close(&value);
+}
+
 static void read_all(void) {
     struct thaw_gan_layout at;
     const struct thaw_gan_shape shape = {K, FEATURES, LONGEST, NOISE, HIDDEN};
@@ -121,6 +146,7 @@ static void read_all(void) {
         }
         for (int s = 0; s < SETS; s++) read_set(s, p, first);
     }
+    read_types();
 }
 
 static int set_up(void **state) {
@@ -130,6 +156,7 @@ static int set_up(void **state) {
                                        .known = set_known,
                                        .nknown = SETS,
                                        .neighbors = 9,
+                                       .types = TYPES,
                                        .longest = LONGEST,
                                        .noise = NOISE,
                                        .hidden = HIDDEN,
@@ -152,6 +179,11 @@ static int set_up(void **state) {
         known[i].prior = .5 + i;
         known[i].association = 1;
         known[i].generator = .7;
+        known[i].types = .4;
+        known[i].types_own = .3 - .1 * i;
+        known[i].types_background = .5;
+        known[i].types_sharpness = .8 + i;
+        known[i].types_profile = 1.5;
     }
     known[1].unobserved_weight = .3;
     known[1].regularization = .4;
@@ -351,18 +383,59 @@ static void generator_scores(int64_t n, int nfeatures, double out[ITEMS]) {
     for (int i = 0; i < ITEMS; i++) out[i] /= sum;
 }
 
+// What a type would take of an item, and of all items.
+static double type_takes(int t, int i, const Thaw__Known *k) {
+    double preference = 0, users = .5;
+    for (int j = 0; j < K; j++) preference += type_factors[t][j] * v[i][j];
+    for (int u = 0; u < TYPES; u++) users += type_has[u][i];
+    return k->types_own * type_has[t][i] +
+           (1 - k->types_own) * (fmax(preference, 0) + k->types_background * users / TYPES);
+}
+
+static double type_takes_all(int t, const Thaw__Known *k) {
+    const double users = (double)types_entries + .5 * ITEMS;
+    return k->types_own * type_mass[t][0] +
+           (1 - k->types_own) * (type_mass[t][1] + k->types_background * users / TYPES);
+}
+
+static double type_cosine(int t) {
+    double sum = 0, squares = 0;
+    for (int a = 0; a < 3; a++) {
+        sum += (double)feature_value[a] * type_profile[t][feature[a]];
+        squares += (double)feature_value[a] * (double)feature_value[a];
+    }
+    return sum / sqrt(squares);
+}
+
+static void types_scores(int64_t n, double out[ITEMS]) {
+    const Thaw__Known *k = numbers(n);
+    double weight[TYPES], all = 0;
+    for (int t = 0; t < TYPES; t++) {
+        double chance = 1;
+        for (int64_t i = 0; i < n; i++) chance *= type_takes(t, (int)item[i], k) / type_takes_all(t, k);
+        all += weight[t] = pow(chance, k->types_sharpness) * exp(k->types_profile * type_cosine(t));
+    }
+    for (int i = 0; i < ITEMS; i++) {
+        out[i] = 0;
+        for (int t = 0; t < TYPES; t++) out[i] += type_has[t][i] * weight[t] / all;
+    }
+}
+
 static void reference(enum thaw_cold_method m, int64_t n, double out[ITEMS]) {
     const Thaw__Known *k = numbers(n);
-    const double weight[3] = {k->prior, k->association, k->generator};
+    static const enum thaw_cold_method member[] = {THAW_COLD_PRIOR, THAW_COLD_ASSOCIATION,
+                                                   THAW_COLD_GENERATOR, THAW_COLD_TYPES};
+    const double weight[] = {k->prior, k->association, k->generator, k->types};
     if (m == THAW_COLD_FOLD_IN) fold_in_scores(n, out);
     if (m == THAW_COLD_PRIOR) prior_scores(n, out);
     if (m == THAW_COLD_ASSOCIATION) association_scores(n, out);
     if (m == THAW_COLD_GENERATOR) generator_scores(n, 3, out);
+    if (m == THAW_COLD_TYPES) types_scores(n, out);
     if (m != THAW_COLD_ENSEMBLE) return;
     memset(out, 0, ITEMS * sizeof *out);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         double one[ITEMS], mean = 0, square = 0;
-        reference((enum thaw_cold_method)(THAW_COLD_PRIOR + i), n, one);
+        reference(member[i], n, one);
         for (int x = 0; x < ITEMS; x++) mean += one[x] / ITEMS;
         for (int x = 0; x < ITEMS; x++) square += (one[x] - mean) * (one[x] - mean) / ITEMS;
         for (int x = 0; x < ITEMS; x++) out[x] += weight[i] * (one[x] - mean) / sqrt(square);
@@ -672,6 +745,11 @@ static void hostile_files(void **state) {
     (void)state;
     static const char *const names[] = {"prior.user_weights.npy",
                                         "prior.user_precision.npy",
+                                        "prior.types_factors.npy",
+                                        "prior.types_indptr.npy",
+                                        "prior.types_users.npy",
+                                        "prior.types_profile_indptr.npy",
+                                        "prior.types_profile_columns.npy",
                                         "associate.n002.items-00000-of-00004.indptr.npy",
                                         "associate.n002.items-00002-of-00004.indices.npy",
                                         "associate.n002.items-00002-of-00004.values.npy",

@@ -186,7 +186,8 @@ int thaw_someone_method(struct thaw_session *s, int choice, enum thaw_lookup_met
                    {THAW_LOOKUP_PRIOR, "P", "--prior"},
                    {THAW_LOOKUP_ASSOCIATION, "E", "--association"},
                    {THAW_LOOKUP_GENERATOR, "G", "--generator"},
-                   {THAW_LOOKUP_FOLD_IN, "fold-in", ""}};
+                   {THAW_LOOKUP_FOLD_IN, "fold-in", ""},
+                   {THAW_LOOKUP_TYPES, "T", "--prior"}};
     *m = choices[choice].method;
     if (choice == 0 && !thaw_lookup_has(s->l, *m)) *m = THAW_LOOKUP_FOLD_IN;
     if (thaw_lookup_has(s->l, *m)) return THAW_OK;

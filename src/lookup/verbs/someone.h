@@ -36,9 +36,9 @@ void thaw_someone_sort(struct thaw_someone *p); // by times, equal ones as they 
 // A number of a list; what: "--strengths", for the message. THAW_EUSAGE.
 int thaw_someone_number(const char *what, const char *word, size_t n, double *out, struct thaw_err *err);
 
-// "auto|ensemble|P|E|G|fold-in" as a method; auto: the ensemble where there is a model for it. THAW_EUSAGE
+// "auto|ensemble|P|E|G|fold-in|T" as a method; auto: the ensemble where there is a model for it. THAW_EUSAGE
 // when the tables lack the model.
-#define THAW_METHODS "auto|ensemble|P|E|G|fold-in"
+#define THAW_METHODS "auto|ensemble|P|E|G|fold-in|T"
 int thaw_someone_method(struct thaw_session *s, int choice, enum thaw_lookup_method *m, struct thaw_err *err);
 
 // Options of both verbs, into the fields method, explore, scale, seed and with_seen of T; three have a help

@@ -336,6 +336,7 @@ static int bench_cold(struct thaw_session *s, const struct options *o, bool warm
     } methods[] = {{THAW_LOOKUP_PRIOR, {"someone new, P", "P, compact"}},
                    {THAW_LOOKUP_ASSOCIATION, {"someone new, E", NULL}},
                    {THAW_LOOKUP_GENERATOR, {"someone new, G", "G, compact"}},
+                   {THAW_LOOKUP_TYPES, {"someone new, T", NULL}},
                    {THAW_LOOKUP_ENSEMBLE, {"someone new, ensemble", "ensemble, compact"}}};
     if (s->info.items < 2 * KNOWN) return THAW_OK;
     int code = warm ? thaw_lookup_warm(s->l, err) : THAW_OK;
@@ -380,6 +381,7 @@ static int bench_random(const struct options *o, struct thaw_err *err) {
                                           .known = known,
                                           .nknown = 2,
                                           .neighbors = 100,
+                                          .types = 8192,
                                           .longest = 10,
                                           .noise = 64,
                                           .hidden = 256,

@@ -51,11 +51,11 @@ static void field_digest(struct thaw_sink *o, bool json, const char *name, uint6
     field_text(o, json, name, text);
 }
 
-// Models for users nobody knows: "P E G", or nothing.
+// Models for users nobody knows: "P E G T", or nothing.
 static void field_models(struct thaw_sink *o, const struct thaw_lookup_info *i, bool json) {
     char models[32];
-    snprintf(models, sizeof models, "%s%s%s", i->prior ? " P" : "", i->association ? " E" : "",
-             i->generator ? " G" : "");
+    snprintf(models, sizeof models, "%s%s%s%s", i->prior ? " P" : "", i->association ? " E" : "",
+             i->generator ? " G" : "", i->types ? " T" : "");
     if (!*models) return;
     field_text(o, json, "cold_start", models + 1);
     field_text(o, json, "blend", i->blend ? "tuned" : "default");
@@ -117,7 +117,7 @@ static const struct thaw_cmd cmd_info = {
     .summary = "say what a tables folder holds",
     THAW_VERB_TABLES,
     .description = "Prints the version that is current, the model it comes from, its sizes and digests, "
-                   "which models it holds for users nobody knows (P, E, G; "
+                   "which models it holds for users nobody knows (P, E, G, T; "
                    "whether their weights were tuned) and the fields of a profile. The "
                    "manifest and "
                    "the shape of every file are verified; checksums are not, see thaw-lookup-check(1).",

@@ -343,7 +343,7 @@ static const struct thaw_cmd cmd = {
         "interacted with. For an explicit model the score is the predicted rating.\n\n"
         "Someone the tables do not know is described by --profile, --history or both. Tables with cold-start "
         "models "
-        "('thaw tables --prior, --association, --generator') answer by P, E, G or their ensemble, see "
+        "('thaw tables --prior, --association, --generator') answer by P, E, G, T or their ensemble, see "
         "docs/cold-start.md; "
         "others by fold-in: the same problem that training solves for a user, from --history alone. "
         "Scores of the ensemble are sums of z-scores, of G probabilities, of the others predicted "
