@@ -192,7 +192,10 @@ static int produce(struct eventlog *e, bool *finished, struct thaw_err *err) {
         int code = THAW_OK;
         if (e->listing && ((code = take_items(e, err)) || e->listing)) return code;
         if (!e->reader) {
-            if ((*finished = e->unit == e->last_unit)) return send_late(e, err);
+            if ((*finished = e->unit == e->last_unit)) {
+                thaw_log_step(e->p->log, e->bytes_before);
+                return send_late(e, err);
+            }
             if ((code = thaw_reader_open(&e->reader, e->p->files, e->unit, err))) return code;
         }
         if ((code = thaw_reader_next(e->reader, &line, err))) return code;

@@ -170,7 +170,7 @@ int thaw_model_open(struct thaw_model **m, struct thaw_comm *c, const char *out,
     int code = candidates(&v, c, out, err);
     note[0] = 0;
     if (!code && v.n == 0)
-        code = thaw_fail(err, THAW_ENOINPUT, "%s: no model here: run 'thaw train --out %s'", out, out);
+        code = thaw_fail(err, THAW_ENOINPUT, "%s: no model here: 'thaw train' makes one", out);
     for (int i = 0; !code && i < v.n; i++) {
         struct thaw_err own = THAW_ERR_INIT;
         const int opened = thaw_model_open_version(m, c, out, v.number[i], verify, &own);

@@ -38,21 +38,17 @@ static const struct thaw_cmd cmd = {
     .operands = "FOLDER...",
     .min_operands = 1,
     .max_operands = -1,
-    .description = "Prints what each folder holds: a log, a dataset, a model, a prior, an association, a "
-                   "generator, virtual "
-                   "interactions, tables, or the record of 'thaw run'. Of a folder with versions side by "
-                   "side the current "
-                   "one is described.\n\n"
-                   "The facts are those of the folder's manifest: rows, interactions, parts, factors, "
-                   "iterations, bytes, the "
-                   "digest that later steps know it by, who made it and from what. 'complete' says whether "
-                   "all files that "
-                   "the manifest names are there in their length; nothing is read but manifests "
-                   "('thaw-lookup check' reads all "
-                   "of a tables folder). With --format csv there is a line 'key,value' for each, and "
-                   "'folder' begins each "
-                   "folder; with jsonl one object a folder.\n\n"
-                   "A folder without a manifest is not finished, and is an error, as is a damaged manifest.",
+    .description =
+        "Prints what each folder holds: a log, a dataset, a model, a prior, an association, a generator, "
+        "virtual interactions, tables, or the record of 'thaw run'. "
+        "Of a folder with versions side by side the current one is described.\n\n"
+        "The facts are those of the folder's manifest: rows, interactions, parts, factors, iterations, "
+        "bytes, the digest that later steps know it by, who made it and from what. "
+        "'complete' says whether all files that the manifest names are there in their length; "
+        "nothing is read but manifests ('thaw-lookup check' reads all of a tables folder). "
+        "With --format csv there is a line 'key,value' for each, and 'folder' begins each folder; "
+        "with jsonl one object a folder.\n\n"
+        "A folder without a manifest is not finished, and is an error, as is a damaged manifest.",
     .examples = "thaw describe run/data\n"
                 "thaw describe run/data run/model run/tables --format jsonl\n"
                 "thaw describe run/data --format csv | awk -F, '$1 == \"interactions\" { print $2 }'",

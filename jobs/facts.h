@@ -39,4 +39,7 @@ void thaw_facts_print(FILE *out, int format, const char *name, const struct thaw
 // Thaw finished; THAW_EDATA: a damaged manifest.
 int thaw_facts_of_folder(struct thaw_facts *f, const char *folder, struct thaw_err *err);
 
+// Whose result lies in the folder, or a version of it, by the names of its files: "prepare". NULL: nobody's.
+const char *thaw_folder_job(const char *folder);
+
 #endif

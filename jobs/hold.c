@@ -1,8 +1,11 @@
 // hold.c: see hold.h.
 #include "jobs/hold.h"
 
+#include "jobs/facts.h"
+
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -28,11 +31,20 @@ int thaw_hold_alone(struct thaw_lock **lock, const struct thaw_job_ctx *ctx, con
     return code;
 }
 
+// What another job wrote is not to be replaced, nor mixed with.
+static int check_owner(const char *job, const char *folder, struct thaw_err *err) {
+    const char *owner = thaw_folder_job(folder);
+    if (!owner || strcmp(owner, job) == 0) return THAW_OK;
+    return thaw_fail(err, THAW_EUSAGE, "%s holds what 'thaw %s' wrote: name another folder", folder, owner);
+}
+
 int thaw_hold(struct thaw_lock **lock, const struct thaw_job_ctx *ctx, const char *job, const char *folder,
               struct thaw_err *err) {
     const bool first = thaw_comm_rank(ctx->comm) == 0;
     *lock = NULL;
-    return thaw_comm_agree(ctx->comm, first ? thaw_hold_alone(lock, ctx, job, folder, err) : THAW_OK, err);
+    int code = first ? thaw_hold_alone(lock, ctx, job, folder, err) : THAW_OK;
+    if (!code && first) code = check_owner(job, folder, err);
+    return thaw_comm_agree(ctx->comm, code, err);
 }
 
 void thaw_hold_end(struct thaw_lock **lock) {

@@ -7,10 +7,11 @@
 #include "jobs/job.h"
 
 // Collective. Before anything in `folder` is touched; rank 0 holds it for all (*lock is NULL elsewhere). job:
-// "train". Where there are no locks a warning says so. THAW_EUSAGE: another job holds it. THAW_EIO.
+// "train". Where there are no locks a warning says so. THAW_EUSAGE: another job holds it, or has its results
+// there. THAW_EIO.
 int thaw_hold(struct thaw_lock **lock, const struct thaw_job_ctx *ctx, const char *job, const char *folder,
               struct thaw_err *err);
-// Local: what rank 0 does of it.
+// Local: hold it, whatever lies there.
 int thaw_hold_alone(struct thaw_lock **lock, const struct thaw_job_ctx *ctx, const char *job,
                     const char *folder, struct thaw_err *err);
 // Local. When nothing more is written there, also after a failure. NULL is fine.

@@ -223,6 +223,19 @@ static void report_memory(struct thaw_prep *p) {
                    p->memory.total, peak[0], peak[1]);
 }
 
+// Attributes that come without a single interaction are those of another log, or have other ids.
+static void warn_of_strangers(const struct thaw_prep *p) {
+    const struct thaw_prep_ledger *l = &p->ledger;
+    for (int side = 0; side < 2; side++) {
+        const int64_t known = l->profile_lines[side] - l->profile_bad[side] - l->profile_skipped[side] -
+                              l->profile_replaced[side];
+        if (known > 0 && p->totals.attribute_only[side] == known)
+            thaw_log_warn(
+                p->log, "none of the %s with attributes has an interaction: do they have the ids of the log?",
+                thaw_side_name[side]);
+    }
+}
+
 // Collective. Write the dataset.
 static int write_dataset(struct thaw_prep *p, Thaw__Run *run, struct stopwatch *w, struct thaw_err *err) {
     int code = thaw_prep_work_begin(p, err);
@@ -265,6 +278,7 @@ static int make(struct thaw_job_ctx *ctx, const struct prepare_options *o, Thaw_
     if (!code) code = digest_logs(&p, &w, err);
     if (!code) code = write_dataset(&p, info, &w, err);
     if (!code && thaw_comm_rank(ctx->comm) == 0) thaw_found_print(stdout, o->common.format, &p);
+    if (!code) warn_of_strangers(&p);
     if (!code) report_memory(&p);
     thaw_prep_work_discard(&p);
     thaw_prep_end(&p);

@@ -43,10 +43,9 @@ static const struct thaw_opt opts[] = {
                 "What 'thaw associate' wrote (E), for the same."),
     THAW_OPTION(struct options, TEXT, "generator", generator, "DIR", NULL, 0, 0,
                 "What 'thaw augment' wrote (G), for the same."),
-    THAW_OPTION(
-        struct options, TEXT, "blend", blend, "FILE", NULL, 0, 0,
-        "How the three are weighed, as 'thaw evaluate --tune --blend' found it; without it by the weights "
-        "measured on MovieLens 1M."),
+    THAW_OPTION(struct options, TEXT, "blend", blend, "FILE", NULL, 0, 0,
+                "How the three are weighed, as 'thaw evaluate --tune --blend-out' wrote it. "
+                "Without it, by the weights measured on MovieLens 1M."),
     THAW_OPTION(struct options, INT, "keep", keep, "N", "2", 1, 1e6,
                 "Versions to keep, the new one included; older ones are removed."),
     THAW_OPTION(struct options, FLAG, "force", force, NULL, NULL, 0, 0,

@@ -94,8 +94,8 @@ int thaw_dataset_open(struct thaw_dataset **out, const char *dir, struct thaw_er
     int code = thaw_path_join(path, dir, manifest_name, err);
     if (code != THAW_OK) return code;
     if (!thaw_path_exists(path))
-        return thaw_fail(err, THAW_ENOINPUT, "%s: no dataset here (no %s): run 'thaw prepare --out %s'", dir,
-                         manifest_name, dir);
+        return thaw_fail(err, THAW_ENOINPUT, "%s: no dataset here (no %s): 'thaw prepare' makes one", dir,
+                         manifest_name);
     code = thaw_alloc(&d, 1, sizeof *d, "a dataset", err);
     if (code != THAW_OK) return code;
     if ((d->dir = strdup(dir)) == NULL)

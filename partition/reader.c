@@ -66,7 +66,8 @@ void thaw_reader_close(struct thaw_reader **pr) {
 }
 
 int64_t thaw_reader_bytes(const struct thaw_reader *r) {
-    return thaw_unpack_disk_bytes(r->in);
+    const int64_t all = r->unit->end - r->unit->begin, got = thaw_unpack_disk_bytes(r->in);
+    return got < all ? got : all; // reads go beyond the unit, for its last line
 }
 
 // Read more behind what is left. Only called with less than a longest line left, so there is room for a read.
@@ -108,12 +109,12 @@ static int skip_rest(struct thaw_reader *r, struct thaw_err *err) {
     return THAW_OK;
 }
 
-// The line of `length` bytes at r->at, `whole` when its end is known.
-static void hand_out(struct thaw_reader *r, size_t length, bool whole, struct thaw_line *line) {
+// The line of `length` bytes at r->at. One that is cut is too long also without a CR at the cut.
+static void hand_out(struct thaw_reader *r, size_t length, struct thaw_line *line) {
     line->path = r->file->path;
     line->text = r->buf + r->at;
     line->n = length;
-    if (whole && length > 0 && line->text[length - 1] == '\r') line->n--;
+    if (length > 0 && line->text[length - 1] == '\r') line->n--;
     line->too_long = line->n > THAW_LINE_MAX;
     if (line->too_long) line->n = THAW_LINE_MAX;
     line->offset = r->offset + (int64_t)r->at;
@@ -140,12 +141,12 @@ int thaw_reader_next(struct thaw_reader *r, struct thaw_line *line, struct thaw_
         char *newline = memchr(r->buf + r->at + r->scanned, '\n', left - r->scanned);
         if (newline != NULL) {
             size_t length = (size_t)(newline - (r->buf + r->at));
-            hand_out(r, length, true, line);
+            hand_out(r, length, line);
             r->at += length + 1;
             return THAW_OK;
         }
         if (left >= THAW_LINE_MAX + 2 || r->ended) {
-            hand_out(r, left, r->ended, line);
+            hand_out(r, left, line);
             r->at += left;
             r->skipping = !r->ended;
             return THAW_OK;

@@ -65,7 +65,7 @@ struct thaw_dataset {
     uint64_t digest;
 };
 // Local. Reads and verifies dir/manifest.pb (format, counts that fit together, safe file names).
-// THAW_ENOINPUT: "DIR: no dataset here (no manifest.pb): run 'thaw prepare --out DIR'". THAW_EDATA.
+// THAW_ENOINPUT: "DIR: no dataset here (no manifest.pb): 'thaw prepare' makes one". THAW_EDATA.
 int thaw_dataset_open(struct thaw_dataset **d, const char *dir, struct thaw_err *err);
 void thaw_dataset_close(struct thaw_dataset **d);
 int64_t thaw_dataset_rows(const struct thaw_dataset *d, enum thaw_side side);

@@ -74,7 +74,7 @@ struct thaw_reader;
 int thaw_reader_open(struct thaw_reader **r, const struct thaw_sources *s, int64_t unit,
                      struct thaw_err *err);
 int thaw_reader_next(struct thaw_reader *r, struct thaw_line *line, struct thaw_err *err);
-int64_t thaw_reader_bytes(const struct thaw_reader *r); // read from disk so far, for progress
+int64_t thaw_reader_bytes(const struct thaw_reader *r); // of the unit, so far, for progress
 void thaw_reader_close(struct thaw_reader **r);
 
 // The first lines of the first file that has any, for the detection of its format: at most THAW_HEAD_LINES

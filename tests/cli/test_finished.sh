@@ -71,6 +71,15 @@ expect 0 "${train[@]}" --iterations 4
 refused 64 'prior holds a prior already, made from another --model, ' "${prior[@]}"
 refused 64 'generator holds a generator already, made from another --model, ' "${augment[@]}"
 
+# What another job made is not replaced, --force or not.
+for force in '' --force; do
+    # shellcheck disable=SC2086 # no word where it is empty
+    refused 64 "data holds what 'thaw prepare' wrote" "${associate[@]::6}" --out data $force
+    # shellcheck disable=SC2086
+    refused 64 "model holds what 'thaw train' wrote" thaw tables --model model --out model $force
+done
+[ ! -e data.lock ] && [ ! -e data.tmp ] || fail "a refused job left something: $(ls)"
+
 # What is not whole is not finished.
 rm association/associate.n000.items-00002-of-00004.values.npy
 refused 64 'association holds an association already, but not whole (.*values.npy: ' "${associate[@]}"

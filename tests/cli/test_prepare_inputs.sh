@@ -39,3 +39,17 @@ same 'a folder of files'
 sed 's/$/\r/' plain.csv >dos.csv
 prepare 2 got --events dos.csv --columns user,item,value,time --delimiter ,
 same CRLF
+
+# What is said of progress ends with all bytes, none of them twice.
+expect 0 thaw prepare --events plain.csv --columns user,item,value,time --parts 4 --out got --quiet --log progress.jsonl
+grep -q "\"what\":\"reading (rank 0's share)\",\"done\":$(wc -c <plain.csv)," progress.jsonl || fail "progress: $(grep reading progress.jsonl)"
+rm -r got
+
+# Profiles that nobody in the log has are told.
+plain=(thaw prepare --events plain.csv --columns user,item,value,time --parts 4 --text-buckets 16 --out got --force)
+printf 'user,age\nx1,30\nx2,40\n' >profiles.csv
+expect 0 "${plain[@]}" --users profiles.csv
+says 'warning: none of the users with attributes has an interaction: do they have the ids of the log?'
+echo u1,50 >>profiles.csv
+expect 0 "${plain[@]}" --users profiles.csv
+if grep -q 'none of the' err; then fail "one is in the log: $(cat err)"; fi

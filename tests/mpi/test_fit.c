@@ -32,15 +32,8 @@ struct setting {
 };
 
 static void begin(struct run *r, const struct setting *s) {
-    const Thaw__Als__Model model = s->model;
-    thaw__als__init(&r->als);
-    r->als.model = model;
-    r->als.factors = K;
-    r->als.biases = model == THAW__ALS__MODEL__EXPLICIT;
-    r->als.alpha = 1.5;
-    r->als.unobserved_weight = 0.2;
-    r->als.regularization = 0.02;
-    r->als.reg_exponent = 1;
+    r->als = tiny_als(s->model, K);
+    r->als.biases = s->model == THAW__ALS__MODEL__EXPLICIT;
     r->als.seed = 3;
     r->als.holdout = s->holdout;
     r->als.holdout_seed = 5;

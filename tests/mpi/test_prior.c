@@ -242,19 +242,6 @@ static void test_refused(void **state) {
 
 // ---- Users ----
 
-static Thaw__Als tiny_als(void) {
-    Thaw__Als als = THAW__ALS__INIT;
-    als.model = THAW__ALS__MODEL__IMPLICIT_RENDLE;
-    als.factors = K;
-    als.alpha = 1.5;
-    als.unobserved_weight = 0.2;
-    als.regularization = 0.02;
-    als.reg_exponent = 1;
-    als.holdout = 0.2;
-    als.holdout_seed = 5;
-    return als;
-}
-
 // How far the gradient of a user's objective at x is from zero, relative to its right-hand side.
 static double gradient(const Thaw__Als *als, int64_t user, const float *items, const float *x) {
     double g[K] = {0}, right[K] = {0}, most = 0, scale = 0;
@@ -279,11 +266,13 @@ static double gradient(const Thaw__Als *als, int64_t user, const float *items, c
 }
 
 static void test_users(void **state) {
-    const Thaw__Als als = tiny_als();
+    Thaw__Als als = tiny_als(THAW__ALS__MODEL__IMPLICIT_RENDLE, K);
     struct thaw_dataset *d = NULL;
     struct thaw_plan plan[2];
     struct thaw_err err = THAW_ERR_INIT;
     (void)state;
+    als.holdout = 0.2;
+    als.holdout_seed = 5;
     assert_int_equal(thaw_dataset_open(&d, folder, NULL), 0);
     assert_int_equal(thaw_dataset_plan(plan, d, thaw_comm_size(comm), K, NULL), 0);
     const int rank = thaw_comm_rank(comm);

@@ -100,13 +100,7 @@ static void write_made(uint64_t digest, bool spread, float scale) {
 // ---- Training ----
 
 static Thaw__Als als_new(void) {
-    Thaw__Als als = THAW__ALS__INIT;
-    als.model = THAW__ALS__MODEL__IMPLICIT_RENDLE;
-    als.factors = K;
-    als.alpha = 1.5;
-    als.unobserved_weight = 0.2;
-    als.regularization = 0.02;
-    als.reg_exponent = 1;
+    Thaw__Als als = tiny_als(THAW__ALS__MODEL__IMPLICIT_RENDLE, K);
     als.holdout_ids = held_ids;
     als.n_holdout_ids = HELD;
     return als;

@@ -108,6 +108,18 @@ static inline int tiny_write(const char *dir) {
     return code;
 }
 
+// A model of that data, nobody held out.
+static inline Thaw__Als tiny_als(Thaw__Als__Model model, int factors) {
+    Thaw__Als als = THAW__ALS__INIT;
+    als.model = model;
+    als.factors = factors;
+    als.alpha = 1.5;
+    als.unobserved_weight = 0.2;
+    als.regularization = 0.02;
+    als.reg_exponent = 1;
+    return als;
+}
+
 // Collective: a new folder, the same on all ranks.
 static inline void tiny_folder(struct thaw_comm *c, char dir[THAW_PATH_MAX]) {
     const char *tmp = getenv("TMPDIR");

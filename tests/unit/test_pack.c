@@ -86,12 +86,17 @@ static void damage_is_found_anywhere(void **state) {
     memcpy(bytes + 8, &sum, sizeof sum);
     assert_int_equal(thaw_pack_read("", scratch_image(bytes, n), &thaw__dataset__descriptor, &m, &err),
                      THAW_EDATA);
-    assert_non_null(strstr(err.text, ": is no message of type thaw.Dataset"));
+    assert_non_null(strstr(err.text, ": another kind of manifest, not thaw.Dataset"));
     assert_null(m);
     free(bytes);
     err = THAW_ERR_INIT;
     assert_int_equal(thaw_pack_read(scratch, "none.pb", &thaw__dataset__descriptor, &m, &err), THAW_ENOINPUT);
     assert_non_null(strstr(err.text, "none.pb"));
+    err = THAW_ERR_INIT;
+    assert_int_equal(
+        thaw_pack_read(scratch_path("empty"), "manifest.pb", &thaw__dataset__descriptor, &m, &err),
+        THAW_ENOINPUT);
+    assert_non_null(strstr(err.text, "empty: no manifest.pb here"));
 }
 
 static void the_digest_leaves_the_run_out(void **state) {

@@ -272,7 +272,7 @@ static void test_damaged_files(void **state) {
     unlink(scratch_path(name));
     expect_refused(THAW_ENOINPUT, name);
     unlink(scratch_path("manifest.pb"));
-    expect_refused(THAW_ENOINPUT, "no dataset here (no manifest.pb): run 'thaw prepare --out ");
+    expect_refused(THAW_ENOINPUT, "no dataset here (no manifest.pb): 'thaw prepare' makes one");
     scratch_text("manifest.pb", "THAWPB1\nxxxxxxxxyyyyyyyy");
     expect_refused(THAW_EDATA, "manifest.pb");
     free(copy);

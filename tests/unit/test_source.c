@@ -430,6 +430,7 @@ static void test_head(void **state) {
         assert_int_equal(thaw_sources_open(&s, &whole, 1, unit, &err), THAW_OK);
         assert_int_equal(thaw_head_read(&head, s, &err), THAW_OK);
         assert_int_equal(head.nlines, THAW_HEAD_LINES);
+        assert_memory_equal(head.line[1].text, "u919,i1,1", 9);
         thaw_head_clear(&head);
         thaw_sources_close(&s);
     }

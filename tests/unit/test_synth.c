@@ -49,6 +49,35 @@ static struct thaw_synth_walk *walk(const struct thaw_synth *s, int64_t first) {
     return w;
 }
 
+// A log and a walk over all of it.
+struct synth_log {
+    struct thaw_synth *s;
+    struct thaw_synth_share all;
+    struct thaw_synth_walk *w;
+    int64_t user, users; // user: whose events log_event gives, -1 before the first
+};
+
+static struct synth_log log_begin(const struct thaw_synth_options *o) {
+    struct synth_log l = {.user = -1, .users = o->users};
+    l.s = make(o, &l.all);
+    l.w = walk(l.s, 0);
+    return l;
+}
+
+// The next event of any user; false when there are no more.
+static bool log_event(struct synth_log *l, struct thaw_synth_event *event) {
+    while (l->user < 0 || !thaw_synth_walk_event(l->w, event)) {
+        if (++l->user == l->users) return false;
+        thaw_synth_walk_user(l->w);
+    }
+    return true;
+}
+
+static void log_end(struct synth_log *l) {
+    thaw_synth_walk_free(&l->w);
+    thaw_synth_free(&l->s);
+}
+
 // Frequencies of rejection-inversion against (r + 1)^-s: chi-square over the ranks, each expected 50 times or
 // more.
 static void zipf_frequencies(void **state) {
@@ -93,23 +122,20 @@ static void total_is_exact(void **state) {
     struct thaw_synth_options o = standard;
     static const int64_t totals[] = {200000, 199999, 20000, 2000};
     for (size_t i = 0; i < sizeof totals / sizeof *totals; i++) {
-        struct thaw_synth_share all;
         o.interactions = totals[i];
-        struct thaw_synth *s = make(&o, &all);
-        struct thaw_synth_walk *w = walk(s, 0);
+        struct synth_log l = log_begin(&o);
         int64_t sum = 0, cold = 0;
         for (int64_t u = 0; u < o.users; u++) {
-            int64_t n = thaw_synth_walk_user(w);
+            int64_t n = thaw_synth_walk_user(l.w);
             assert_true(n >= 0);
             sum += n;
             cold += n <= 3;
         }
         assert_int_equal(sum, totals[i]);
-        assert_int_equal(thaw_synth_total(s), totals[i]);
-        assert_true(fabs((double)all.cold_users / (double)o.users - 0.25) < 0.03);
-        if (i == 0) assert_int_equal(cold, all.cold_users); // the others have at least 4
-        thaw_synth_walk_free(&w);
-        thaw_synth_free(&s);
+        assert_int_equal(thaw_synth_total(l.s), totals[i]);
+        assert_true(fabs((double)l.all.cold_users / (double)o.users - 0.25) < 0.03);
+        if (i == 0) assert_int_equal(cold, l.all.cold_users); // the others have at least 4
+        log_end(&l);
     }
 }
 
@@ -162,16 +188,13 @@ static void activity_spreads(void **state) {
     o.cold_fraction = 0;
     o.interactions = 1000 * USERS;
     for (int sigma = 0; sigma < 2; sigma++) {
-        struct thaw_synth_share all;
         o.activity_sigma = sigma;
-        struct thaw_synth *s = make(&o, &all);
-        struct thaw_synth_walk *w = walk(s, 0);
-        for (int64_t u = 0; u < USERS; u++) events[u] = thaw_synth_walk_user(w);
+        struct synth_log l = log_begin(&o);
+        for (int64_t u = 0; u < USERS; u++) events[u] = thaw_synth_walk_user(l.w);
         qsort(events, USERS, sizeof *events, falling);
         const double ratio = (double)events[USERS / 10] / (double)events[USERS / 2];
         assert_true(fabs(log(ratio) - 1.2816 * sigma) < 0.1);
-        thaw_synth_walk_free(&w);
-        thaw_synth_free(&s);
+        log_end(&l);
     }
 }
 
@@ -180,19 +203,14 @@ static void activity_spreads(void **state) {
 static void sessions_spread(void **state) {
     (void)state;
     struct thaw_synth_options o = standard;
-    struct thaw_synth_share all;
     struct thaw_synth_event e;
     int64_t late = 0;
     o.cold_fraction = 0;
-    struct thaw_synth *s = make(&o, &all);
-    struct thaw_synth_walk *w = walk(s, 0);
-    for (int64_t u = 0; u < o.users; u++)
-        for (thaw_synth_walk_user(w); thaw_synth_walk_event(w, &e);)
-            late += e.time >= o.start + o.seconds * 19 / 20;
+    struct synth_log l = log_begin(&o);
+    while (log_event(&l, &e)) late += e.time >= o.start + o.seconds * 19 / 20;
     const double share = (double)late / (double)o.interactions;
     assert_true(share > 0.07 && share < 0.14);
-    thaw_synth_walk_free(&w);
-    thaw_synth_free(&s);
+    log_end(&l);
 }
 
 // Genres and styles are drawn as often as the taste says.
@@ -231,18 +249,14 @@ static void tastes_are_followed(void **state) {
 static void cold_users_are_new(void **state) {
     (void)state;
     struct thaw_synth_options o = standard;
-    struct thaw_synth_share all;
     struct thaw_synth_event e;
     int64_t events = 0;
     o.cold_fraction = 1;
-    struct thaw_synth *s = make(&o, &all);
-    struct thaw_synth_walk *w = walk(s, 0);
-    for (int64_t u = 0; u < o.users; u++)
-        for (thaw_synth_walk_user(w); thaw_synth_walk_event(w, &e); events++)
-            assert_true(e.time >= o.start + (int64_t)(0.9 * (double)(o.seconds - 1)));
+    struct synth_log l = log_begin(&o);
+    for (; log_event(&l, &e); events++)
+        assert_true(e.time >= o.start + (int64_t)(0.9 * (double)(o.seconds - 1)));
     assert_true(events > o.users);
-    thaw_synth_walk_free(&w);
-    thaw_synth_free(&s);
+    log_end(&l);
 }
 
 // A walk that starts in the middle makes the same events.
@@ -269,13 +283,11 @@ static void walks_agree(void **state) {
 // Times do not fall; carts follow views and buys follow carts of the same item.
 static void events_make_sense(void **state) {
     (void)state;
-    struct thaw_synth_share all;
-    struct thaw_synth *s = make(&standard, &all);
-    struct thaw_synth_walk *w = walk(s, 0);
+    struct synth_log l = log_begin(&standard);
     int64_t kinds[THAW_SYNTH_KINDS] = {0}, several = 0;
     for (int64_t u = 0; u < standard.users; u++) {
         struct thaw_synth_event e = {0}, last = {0};
-        for (thaw_synth_walk_user(w); thaw_synth_walk_event(w, &e); last = e) {
+        for (thaw_synth_walk_user(l.w); thaw_synth_walk_event(l.w, &e); last = e) {
             assert_true(e.item >= 0 && e.item < standard.items && e.quantity >= 1);
             assert_true(e.time >= last.time && e.time >= standard.start);
             assert_true(e.time < standard.start + standard.seconds);
@@ -290,8 +302,7 @@ static void events_make_sense(void **state) {
     assert_true(kinds[THAW_SYNTH_VIEW] > 3 * kinds[THAW_SYNTH_CART]);
     assert_true(kinds[THAW_SYNTH_CART] > kinds[THAW_SYNTH_BUY] && kinds[THAW_SYNTH_BUY] > 1000);
     assert_true(several > 0 && several < kinds[THAW_SYNTH_BUY] / 4);
-    thaw_synth_walk_free(&w);
-    thaw_synth_free(&s);
+    log_end(&l);
 }
 
 // Large groups: the slope of log popularity over log rank is the exponent.
@@ -299,47 +310,38 @@ static void popularity_is_zipf(void **state) {
     (void)state;
     enum { ITEMS = 20000 };
     struct thaw_synth_options o = standard;
-    struct thaw_synth_share all;
     o.items = ITEMS;
     o.genres = 2;
     o.styles = 2;
     o.interactions = 1000000;
-    struct thaw_synth *s = make(&o, &all);
-    struct thaw_synth_walk *w = walk(s, 0);
+    struct synth_log l = log_begin(&o);
     int64_t *popularity = calloc(ITEMS, sizeof *popularity);
     struct thaw_synth_event e;
-    for (int64_t u = 0; u < o.users; u++)
-        for (thaw_synth_walk_user(w); thaw_synth_walk_event(w, &e);) popularity[e.item]++;
+    while (log_event(&l, &e)) popularity[e.item]++;
     qsort(popularity, ITEMS, sizeof *popularity, falling);
     double slope = log((double)popularity[3000] / (double)popularity[30]) / log(3001.0 / 31.0);
     assert_true(slope > -1.1 && slope < -0.9);
     free(popularity);
-    thaw_synth_walk_free(&w);
-    thaw_synth_free(&s);
+    log_end(&l);
 }
 
 // How far the genre shares of the genders are apart, in sum of absolute differences.
 static double gender_gap(double strength) {
     struct thaw_synth_options o = standard;
-    struct thaw_synth_share all;
     double share[2][10] = {{0}}, sum[2] = {0}, gap = 0;
     o.profile_strength = strength;
     o.activity_sigma = 0; // every user counts alike
-    struct thaw_synth *s = make(&o, &all);
-    struct thaw_synth_walk *w = walk(s, 0);
+    struct synth_log l = log_begin(&o);
     struct thaw_synth_event e;
-    for (int64_t u = 0; u < o.users; u++) {
+    while (log_event(&l, &e)) {
         int profile[THAW_SYNTH_ATTRIBUTES];
-        thaw_synth_profile(s, u, profile);
-        for (thaw_synth_walk_user(w); thaw_synth_walk_event(w, &e);) {
-            if (profile[0] > 1) continue;
-            share[profile[0]][thaw_synth_item_genre(s, e.item)]++;
-            sum[profile[0]]++;
-        }
+        thaw_synth_profile(l.s, l.user, profile);
+        if (profile[0] > 1) continue;
+        share[profile[0]][thaw_synth_item_genre(l.s, e.item)]++;
+        sum[profile[0]]++;
     }
     for (int g = 0; g < 10; g++) gap += fabs(share[0][g] / sum[0] - share[1][g] / sum[1]);
-    thaw_synth_walk_free(&w);
-    thaw_synth_free(&s);
+    log_end(&l);
     return gap;
 }
 
@@ -380,39 +382,30 @@ static void every_item_is_drawn(void **state) {
     (void)state;
     enum { ITEMS = 45 };
     struct thaw_synth_options o = standard;
-    struct thaw_synth_share all;
     struct thaw_synth_event e;
     int seen[ITEMS] = {0}, distinct = 0;
     o.items = ITEMS;
-    struct thaw_synth *s = make(&o, &all);
-    struct thaw_synth_walk *w = walk(s, 0);
-    for (int64_t u = 0; u < o.users; u++)
-        for (thaw_synth_walk_user(w); thaw_synth_walk_event(w, &e);) distinct += seen[e.item]++ == 0;
+    struct synth_log l = log_begin(&o);
+    while (log_event(&l, &e)) distinct += seen[e.item]++ == 0;
     assert_int_equal(distinct, ITEMS);
-    thaw_synth_walk_free(&w);
-    thaw_synth_free(&s);
+    log_end(&l);
 }
 
 // Fewer items than groups, one of everything.
 static void tiny_worlds(void **state) {
     (void)state;
     struct thaw_synth_options o = standard;
-    struct thaw_synth_share all;
     for (int64_t items = 1; items <= 50; items++) {
         o.items = items;
         o.users = 3;
         o.interactions = 500;
         o.cold_fraction = 0;
-        struct thaw_synth *s = make(&o, &all);
-        struct thaw_synth_walk *w = walk(s, 0);
+        struct synth_log l = log_begin(&o);
         struct thaw_synth_event e;
         int64_t n = 0;
-        for (int64_t u = 0; u < o.users; u++)
-            for (thaw_synth_walk_user(w); thaw_synth_walk_event(w, &e); n++)
-                assert_true(e.item >= 0 && e.item < items);
+        for (; log_event(&l, &e); n++) assert_true(e.item >= 0 && e.item < items);
         assert_int_equal(n, 500);
-        thaw_synth_walk_free(&w);
-        thaw_synth_free(&s);
+        log_end(&l);
     }
 }
 
