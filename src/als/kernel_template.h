@@ -8,7 +8,7 @@
 // A group is 32 columns: 16 words of bf16 pairs (columns j and j + 16 of the group in a word's low and high
 // half) or 32 floats. A pass works on blocks of 16 rows, first all the dots, then all the axpys, so that no
 // horizontal sum stalls the next row; 16 dots are summed across lanes at once, by transposing (45
-// instructions for 16 lanes). The first pass asks for rows AHEAD of it from memory and copies what it reads
+// instructions for 16 lanes). The first pass asks for rows ahead of it from memory and copies what it reads
 // for the later ones.
 #include "als/kernels.h"
 
@@ -34,7 +34,9 @@ enum {
     HALF = 16,             // columns of half a group
     V = HALF / LANES,      // vectors of half a group
     TILE = LANES / 4,      // groups of an axpy tile: 8 or more accumulators
-    AHEAD = 32,            // rows from the one that is read to the one that is asked for
+    AHEAD = 32,            // rows from the one that is read to the one that is asked for;
+    AHEAD_LONG = 12,       // of more than AHEAD_FULL bytes: more of them would push a block and its copy
+    AHEAD_FULL = 256,      // out of the first cache
     LINE = 64,             // bytes of a cache line
     DEPTH = 128,           // steps of a rotation before its tile goes back to memory
     NVECTORS = 32 / LANES, // of 32 columns
@@ -251,6 +253,7 @@ INLINE void block(const int groups, const bool pairs, const enum thaw_als_mode m
                   const struct thaw_als_pass *g, const bool residual, int64_t i, const int m, const int m4,
                   char *copy, wide loss[2]) {
     const ptrdiff_t bytes = (pairs ? 64 : 128) * (ptrdiff_t)groups;
+    const int ahead = bytes > AHEAD_FULL ? AHEAD_LONG : AHEAD;
     const char *table = g->table, *y[BLOCK];
     float t[BLOCK] __attribute__((aligned(64)));
     struct rows at = {NULL, copy};
@@ -263,7 +266,7 @@ INLINE void block(const int groups, const bool pairs, const enum thaw_als_mode m
     for (int r = 0; r < m; r += 4) {
         if (mode != THAW_ALS_PACKED)
             UNROLL for (int q = r; q < r + 4; q++) UNROLL for (int b = 0; b < bytes; b += LINE)
-                __builtin_prefetch(table + (ptrdiff_t)g->index[i + q + AHEAD] * bytes + b);
+                __builtin_prefetch(table + (ptrdiff_t)g->index[i + q + ahead] * bytes + b);
         f[r / 4] = dots(groups, pairs, at, r, mode == THAW_ALS_GATHER_PACK ? copy : NULL, g->p);
     }
     if (mode == THAW_ALS_GATHER_PACK) at = (struct rows){NULL, copy};
