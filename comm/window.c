@@ -93,3 +93,7 @@ void thaw_window_sync(struct thaw_window *w) {
     MPI_Barrier(w->c->node);
     MPI_Win_sync(w->win);
 }
+
+void thaw_window_fence(struct thaw_window *w) {
+    if (w->win != MPI_WIN_NULL) MPI_Win_sync(w->win);
+}
