@@ -43,7 +43,7 @@ static int shared_memory(struct thaw_window *w, int64_t nbytes, struct thaw_err 
         return thaw_fail(err, THAW_EMEM,
                          "no %" PRId64
                          " bytes of memory to share between the ranks of this node: make room in "
-                         "/dev/shm, or lower --exchange-bytes",
+                         "/dev/shm, or start fewer ranks on a node",
                          nbytes);
     }
     void *base;
