@@ -1,23 +1,25 @@
 // episodes.c: users and what is known of them, brought to all ranks some batches at a time.
 //
-// A batch's episodes are small beside the work they make, so everybody gets all of them in one gather; each
-// rank then keeps the targets among its items and the profiles of its samples.
+// Everybody gets all known items, and of the targets those among its items; profiles and latents go to those
+// whose samples they are.
 #include "comm/episodes.h"
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "comm/shuffle.h"
 #include "gan/gan.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROUND = 8 }; // batches that travel together
+enum { ROUND = 8 };             // batches that travel together
+enum { ROUND_BYTES = 8 << 20 }; // at a time
 
-// A record in 64-bit words: these, then known items, items to predict, features (column << 32 | value's
-// bits), and the latent, two floats a word.
-enum { PLACE, USER, KNOWN, REST, FEATURES, HEAD };
+// A record in 64-bit words: these, then known items, features (column << 32 | value's bits), the latent, two
+// floats a word, and the rank's targets, two 32-bit rows a word. LATENT: words of it; TARGETS: of all ranks.
+enum { PLACE, USER, KNOWN, TARGETS, FEATURES, LATENT, REST, HEAD };
 
 struct thaw_episodes {
     struct thaw_comm *c;
@@ -25,19 +27,22 @@ struct thaw_episodes {
     const struct thaw_histories *h;
     const float *real;
     int k;
-    int64_t first_item, end_item; // of this rank
+    const struct thaw_plan *items;
     int64_t neligible, first_eligible;
     int64_t *eligible; // of this rank: local user rows
     int64_t own;       // how many
     int64_t round;     // at hand; -1: none
-    uint64_t *sent;
-    size_t sent_n, sent_cap;
-    uint64_t *word;          // the round's records
+    struct thaw_shuffle *shuffle;
+    uint64_t *sent; // a record on its way
+    int64_t *left;  // items of an episode
+    size_t sent_cap, left_cap;
+    uint64_t *word; // the round's records
+    size_t word_n, word_cap;
     const uint64_t **record; // ROUND x batch
     double wait_s;
     struct thaw_batch at; // views into what follows
-    int64_t *user, *known, *nrest, *rest_ptr, *rest, *feature_ptr;
-    int32_t *n;
+    int64_t *user, *known, *nrest, *rest_ptr, *feature_ptr;
+    int32_t *n, *rest;
     uint32_t *feature;
     float *feature_value, *latent;
     size_t rest_cap, feature_cap, value_cap;
@@ -90,6 +95,18 @@ int thaw_batch_begin(int b, int size, int rank) {
 
 // ---- Begin and end ----
 
+// Records of the round, as they come.
+static int arrive(void *user, int source, const void *bytes, size_t nbytes, struct thaw_err *err) {
+    struct thaw_episodes *e = user;
+    const size_t n = nbytes / sizeof *e->word;
+    const int code = thaw_grow(&e->word, &e->word_cap, e->word_n + n, sizeof *e->word, "episodes", err);
+    (void)source;
+    if (code) return code;
+    memcpy(e->word + e->word_n, bytes, nbytes);
+    e->word_n += n;
+    return THAW_OK;
+}
+
 static int find_eligible(struct thaw_episodes *e, struct thaw_err *err) {
     const struct thaw_histories *h = e->h;
     int code = thaw_alloc(&e->eligible, (size_t)h->nusers, sizeof *e->eligible, "eligible users", err);
@@ -119,21 +136,16 @@ int thaw_episodes_new(struct thaw_episodes **out, struct thaw_comm *c, const str
                       const float *real, int k, const struct thaw_plan *items,
                       const struct thaw_episodes_config *config, struct thaw_err *err) {
     struct thaw_episodes *e = NULL;
-    const int rank = thaw_comm_rank(c);
     int code = thaw_alloc(&e, 1, sizeof *e, "episodes", err);
     if (!code) {
-        *e = (struct thaw_episodes){.c = c,
-                                    .config = *config,
-                                    .h = h,
-                                    .real = real,
-                                    .k = k,
-                                    .first_item = items->rank_row[rank],
-                                    .end_item = items->rank_row[rank + 1],
-                                    .round = -1};
+        *e = (struct thaw_episodes){
+            .c = c, .config = *config, .h = h, .real = real, .k = k, .items = items, .round = -1};
         code = find_eligible(e, err);
     }
     if (!code) code = allocate(e, err);
-    if ((code = thaw_comm_agree(c, code, err))) goto done;
+    if ((code = thaw_comm_agree(c, code, err)) ||
+        (code = thaw_shuffle_new(&e->shuffle, c, ROUND_BYTES, arrive, e, err)))
+        goto done;
     e->neligible = e->first_eligible = e->own;
     thaw_comm_sum_i64(c, &e->neligible, 1);
     thaw_comm_exscan_i64(c, &e->first_eligible, 1);
@@ -152,8 +164,10 @@ done:
 void thaw_episodes_free(struct thaw_episodes **e) {
     struct thaw_episodes *x = *e;
     if (!x) return;
+    thaw_shuffle_free(&x->shuffle);
     free(x->eligible);
     free(x->sent);
+    free(x->left);
     free(x->word);
     free(x->record);
     free(x->user);
@@ -184,24 +198,29 @@ double thaw_episodes_wait_s(const struct thaw_episodes *e) {
 
 // ---- A round ----
 
-static int64_t record_words(const uint64_t *r, int k) {
-    return HEAD + (int64_t)(r[KNOWN] + r[REST] + r[FEATURES]) + (k + 1) / 2;
+static size_t record_words(const uint64_t *r) {
+    return (size_t)(HEAD + r[KNOWN] + r[FEATURES] + r[LATENT] + (r[REST] + 1) / 2);
+}
+static const uint64_t *record_profile(const uint64_t *r) {
+    return r + HEAD + r[KNOWN];
+}
+static const int32_t *record_rest(const uint64_t *r) {
+    return (const int32_t *)(r + HEAD + r[KNOWN] + r[FEATURES] + r[LATENT]);
 }
 
 // Known items first, in the order in which they became known, then the rest in history order.
-static void put_items(const struct thaw_episodes *e, int64_t row, int n, struct thaw_rng *rng,
-                      uint64_t *out) {
+static void put_items(const struct thaw_episodes *e, int64_t row, int n, struct thaw_rng *rng, int64_t *out) {
     const int64_t *item = e->h->item + e->h->ptr[row], length = thaw_histories_length(e->h, row);
     int64_t drawn[n + 1];
     if (!e->config.by_time) thaw_draw_distinct(rng, length, n, drawn);
     for (int i = 0; i < n; i++) {
         if (e->config.by_time) drawn[i] = i;
-        out[i] = (uint64_t)item[drawn[i]];
+        out[i] = item[drawn[i]];
     }
     for (int64_t i = 0, at = n; i < length; i++) {
         bool known = false;
         for (int j = 0; j < n; j++) known |= drawn[j] == i;
-        if (!known) out[at++] = (uint64_t)item[i];
+        if (!known) out[at++] = item[i];
     }
 }
 
@@ -214,33 +233,66 @@ static int64_t known_of(const struct thaw_episodes_config *c, int64_t length, st
     return n < c->longest ? n : c->longest;
 }
 
-static int put_record(struct thaw_episodes *e, int64_t place, int64_t position, int64_t row,
-                      struct thaw_err *err) {
-    const struct thaw_histories *h = e->h;
-    const struct thaw_features *f = &h->profile;
-    const int64_t length = thaw_histories_length(h, row), nf = f->ptr[row + 1] - f->ptr[row];
-    struct thaw_rng rng = thaw_rng_at(e->config.seed, THAW_STREAM_EPISODE, (uint64_t)position);
-    const int64_t n = known_of(&e->config, length, &rng);
-    const size_t nwords = (size_t)(HEAD + length + nf + (e->k + 1) / 2);
-    const int code = thaw_grow(&e->sent, &e->sent_cap, e->sent_n + nwords, sizeof *e->sent, "episodes", err);
-    if (code) return code;
-    uint64_t *r = e->sent + e->sent_n;
-    r[PLACE] = (uint64_t)place;
-    r[USER] = (uint64_t)(h->first_row + row);
-    r[KNOWN] = (uint64_t)n;
-    r[REST] = (uint64_t)(length - n);
-    r[FEATURES] = (uint64_t)nf;
-    put_items(e, row, (int)n, &rng, r + HEAD);
-    for (int64_t i = 0; i < nf; i++) {
+// Profile and latent of a user, behind the head of a record; how many words.
+static size_t put_profile(const struct thaw_episodes *e, int64_t row, uint64_t *r, uint64_t *out) {
+    const struct thaw_features *f = &e->h->profile;
+    const int64_t begin = f->ptr[row], n = f->ptr[row + 1] - begin;
+    r[FEATURES] = (uint64_t)n;
+    r[LATENT] = (uint64_t)(e->k + 1) / 2;
+    for (int64_t i = 0; i < n; i++) {
         uint32_t bits;
-        memcpy(&bits, f->value + f->ptr[row] + i, sizeof bits);
-        r[HEAD + length + i] = (uint64_t)f->column[f->ptr[row] + i] << 32 | bits;
+        memcpy(&bits, f->value + begin + i, sizeof bits);
+        out[i] = (uint64_t)f->column[begin + i] << 32 | bits;
     }
     if (e->k) {
-        r[nwords - 1] = 0; // half of it may be left
-        memcpy(r + HEAD + length + nf, e->real + row * e->k, (size_t)e->k * sizeof *e->real);
+        out[r[FEATURES] + r[LATENT] - 1] = 0; // half of it may be left
+        memcpy(out + n, e->real + row * e->k, (size_t)e->k * sizeof *e->real);
     }
-    e->sent_n += nwords;
+    return (size_t)(r[FEATURES] + r[LATENT]);
+}
+
+// Those of n items that a rank owns, by their place among its rows; how many. No branches: whose an item is
+// cannot be foretold.
+static size_t put_rest(const struct thaw_plan *items, int rank, const int64_t *item, int64_t n,
+                       int32_t *out) {
+    const int64_t first = items->rank_row[rank], end = items->rank_row[rank + 1];
+    size_t at = 0;
+    for (int64_t i = 0; i < n; i++) {
+        out[at] = (int32_t)(item[i] - first);
+        at += (item[i] >= first) & (item[i] < end);
+    }
+    return at;
+}
+
+// The episode at `position` of the walk, to all ranks.
+static int put_episode(struct thaw_episodes *e, int64_t place, int64_t position, int64_t row,
+                       struct thaw_err *err) {
+    const struct thaw_features *f = &e->h->profile;
+    const int64_t length = thaw_histories_length(e->h, row), sample = place % e->config.batch;
+    const int size = thaw_comm_size(e->c);
+    struct thaw_rng rng = thaw_rng_at(e->config.seed, THAW_STREAM_EPISODE, (uint64_t)position);
+    const int64_t n = known_of(&e->config, length, &rng);
+    const size_t most = (size_t)(HEAD + length + f->ptr[row + 1] - f->ptr[row] + (e->k + 1) / 2 + 1);
+    int code = thaw_grow(&e->sent, &e->sent_cap, most, sizeof *e->sent, "episodes", err);
+    if (!code) code = thaw_grow(&e->left, &e->left_cap, (size_t)length, sizeof *e->left, "episodes", err);
+    if (code) return code;
+    uint64_t *r = e->sent;
+    put_items(e, row, (int)n, &rng, e->left);
+    r[PLACE] = (uint64_t)place;
+    r[USER] = (uint64_t)(e->h->first_row + row);
+    r[KNOWN] = (uint64_t)n;
+    r[TARGETS] = (uint64_t)(length - n);
+    memcpy(r + HEAD, e->left, (size_t)n * sizeof *r);
+    for (int to = 0; to < size; to++) {
+        uint64_t *end = r + HEAD + n;
+        r[FEATURES] = r[LATENT] = 0;
+        if (sample >= thaw_batch_begin(e->config.batch, size, to) &&
+            sample < thaw_batch_begin(e->config.batch, size, to + 1))
+            end += put_profile(e, row, r, end);
+        r[REST] = put_rest(e->items, to, e->left + n, length - n, (int32_t *)end);
+        if (r[REST] % 2) ((int32_t *)end)[r[REST]] = 0;
+        thaw_shuffle_put(e->shuffle, to, r, record_words(r) * sizeof *r);
+    }
     return THAW_OK;
 }
 
@@ -251,19 +303,20 @@ static int64_t user_at(const struct thaw_episodes *e, int64_t position) {
     return thaw_shuffled(e->config.seed, (uint64_t)(position / n), position % n, n);
 }
 
-static int fill_round(struct thaw_episodes *e, int64_t round, struct thaw_err *err) {
+// Puts this rank's episodes of a round, from *place on, while there is space.
+static int fill_round(struct thaw_episodes *e, int64_t round, int64_t *place, struct thaw_err *err) {
     const int64_t n = (int64_t)ROUND * e->config.batch;
     int code = THAW_OK;
-    e->sent_n = 0;
-    for (int64_t place = 0; !code && place < n; place++) {
-        const int64_t position = round * n + place;
+    for (; !code && *place < n && !thaw_shuffle_full(e->shuffle); ++*place) {
+        const int64_t position = round * n + *place;
         const int64_t who = user_at(e, position) - e->first_eligible;
-        if (who >= 0 && who < e->own) code = put_record(e, place, position, e->eligible[who], err);
+        if (who >= 0 && who < e->own) code = put_episode(e, *place, position, e->eligible[who], err);
     }
     return code;
 }
 
-// Room for the largest batch of the round, so that taking one cannot fail.
+// Room for the largest batch of the round, and for one target more (take_rest), so that taking one cannot
+// fail.
 static int reserve(struct thaw_episodes *e, struct thaw_err *err) {
     size_t rest = 0, features = 0;
     for (int i = 0; i < ROUND; i++) {
@@ -286,20 +339,18 @@ static int reserve(struct thaw_episodes *e, struct thaw_err *err) {
 }
 
 static int gather_round(struct thaw_episodes *e, int64_t round, struct thaw_err *err) {
-    void *all = NULL;
-    int64_t nbytes = 0;
-    int code = thaw_comm_agree(e->c, fill_round(e, round, err), err);
-    const double began = thaw_time_s();
-    if (!code)
-        code =
-            thaw_comm_gather(e->c, e->sent, (int64_t)(e->sent_n * sizeof *e->sent), -1, &all, &nbytes, err);
-    if (thaw_comm_size(e->c) > 1) e->wait_s += thaw_time_s() - began;
-    if (code) return code;
-    free(e->word);
-    e->word = all;
+    bool done = false;
+    int64_t place = 0;
+    e->word_n = 0;
+    while (!done) {
+        int code = fill_round(e, round, &place, err);
+        const double began = thaw_time_s();
+        code = thaw_shuffle_round(e->shuffle, place == (int64_t)ROUND * e->config.batch, &done, code, err);
+        if (thaw_comm_size(e->c) > 1) e->wait_s += thaw_time_s() - began;
+        if (code) return code;
+    }
     e->round = round;
-    const int64_t nwords = nbytes / (int64_t)sizeof *e->word;
-    for (int64_t at = 0; at < nwords; at += record_words(e->word + at, e->k))
+    for (size_t at = 0; at < e->word_n; at += record_words(e->word + at))
         e->record[e->word[at + PLACE]] = e->word + at;
     return thaw_comm_agree(e->c, reserve(e, err), err);
 }
@@ -308,18 +359,14 @@ static int gather_round(struct thaw_episodes *e, int64_t round, struct thaw_err 
 
 // This rank's targets of one sample.
 static void take_rest(struct thaw_episodes *e, int s, const uint64_t *r) {
-    const int64_t n = (int64_t)r[REST];
-    const int64_t *item = (const int64_t *)(r + HEAD + r[KNOWN]);
-    int64_t at = e->rest_ptr[s];
-    for (int64_t i = 0; i < n; i++)
-        if (item[i] >= e->first_item && item[i] < e->end_item) e->rest[at++] = item[i] - e->first_item;
-    e->rest_ptr[s + 1] = at;
+    memcpy(e->rest + e->rest_ptr[s], record_rest(r), r[REST] * sizeof *e->rest);
+    e->rest_ptr[s + 1] = e->rest_ptr[s] + (int64_t)r[REST];
 }
 
 // Profile and latent of one of this rank's samples, the i-th.
 static void take_own(struct thaw_episodes *e, int i, const uint64_t *r) {
     const int64_t n = (int64_t)r[FEATURES], before = e->feature_ptr[i];
-    const uint64_t *packed = r + HEAD + r[KNOWN] + r[REST];
+    const uint64_t *packed = record_profile(r);
     for (int64_t j = 0; j < n; j++) {
         const uint32_t bits = (uint32_t)packed[j];
         e->feature[before + j] = (uint32_t)(packed[j] >> 32);
@@ -337,7 +384,7 @@ static void take_batch(struct thaw_episodes *e, int64_t inside) {
         const uint64_t *r = record[s];
         e->user[s] = (int64_t)r[USER];
         e->n[s] = (int32_t)r[KNOWN];
-        e->nrest[s] = (int64_t)r[REST];
+        e->nrest[s] = (int64_t)r[TARGETS];
         e->at.targets += e->nrest[s];
         for (int i = 0; i < longest; i++) e->known[s * longest + i] = i < e->n[s] ? (int64_t)r[HEAD + i] : -1;
         take_rest(e, s, r);

@@ -41,8 +41,7 @@ struct thaw_batch {
     const int64_t *nrest;    // b: items to predict
     int64_t targets;         // sum of nrest
     const int64_t *rest_ptr; // b + 1: into rest
-    const int64_t
-        *rest; // items to predict among this rank's: rows minus the rank's first row, in history order
+    const int32_t *rest;     // items to predict among this rank's, by place in its rows, in history order
     // Of this rank's samples, begin first:
     const int64_t *feature_ptr; // end - begin + 1
     const uint32_t *feature;

@@ -178,14 +178,14 @@ int thaw_gan_check(const struct thaw_gan *g, struct thaw_err *err) {
     return thaw_comm_agree(g->c, code, err);
 }
 
-int thaw_gan_save(const struct thaw_gan *g, const char *dir, Thaw__Generator *manifest,
-                  struct thaw_err *err) {
+int thaw_gan_save(struct thaw_gan *g, const char *dir, Thaw__Generator *manifest, struct thaw_err *err) {
     const bool first = thaw_comm_rank(g->c) == 0;
     char work[THAW_PATH_MAX], name[NAME];
     struct thaw_partfiles files = {0};
     thaw_comm_phase(g->c, "checkpoint");
     int code = thaw_gan_check(g, err);
     if (code) return code;
+    thaw_gan_gather(g);
     code = thaw_path_join(work, dir, step_name(name, g->step, ".tmp"), err);
     if (!code && first) code = thaw_dir_remove(work, err);
     if (!code && first) code = thaw_dir_make(work, err);

@@ -54,7 +54,7 @@ int thaw_gan_critic_turn(struct thaw_gan *g, int64_t number, float rate, bool *s
 #pragma omp parallel for schedule(dynamic, 1)
     for (int i = 0; i < x->nslices; i++) slice_turn(g, batch, i, number, omp_get_thread_num());
     carry(x, thaw_sums_carried(g->critic_sums));
-    thaw_sums_start(g->critic_sums, 0, BUCKETS);
+    for (int bucket = 0; bucket < BUCKETS; bucket++) thaw_sums_start(g->critic_sums, bucket);
     x->turn = (struct thaw_gan_turn){.under_way = true, .number = number, .rate = rate};
     return THAW_OK;
 }
@@ -64,17 +64,19 @@ bool thaw_gan_critic_learn(struct thaw_gan *g) {
     const struct thaw_gan_config *config = &g->config;
     struct thaw_gan_turn *turn = &g->scratch->turn;
     struct thaw_gan_record *record = &g->record[g->step];
-    bool sound = true;
     if (!turn->under_way) return true;
     turn->under_way = false;
-    for (int bucket = 0; bucket < BUCKETS; bucket++)
-        sound &= thaw_sums_wait(g->critic_sums, bucket, g->critic.gradient);
+    const int64_t step = g->step * config->critic_steps + turn->number % (config->critic_steps + 1) + 1;
+    for (int bucket = 0; bucket < BUCKETS; bucket++) {
+        thaw_sums_wait(g->critic_sums, bucket, g->critic.gradient);
+        g->scratch->unsound |=
+            !thaw_gan_net_learn(&g->critic, g->critic_sums, bucket, &adam, step, turn->rate, 1);
+    }
+    const bool sound = thaw_sums_settle(g->critic_sums);
     const int64_t *sum = thaw_sums_carried(g->critic_sums);
     if (!sound || sum[SPOILT]) return false;
     record->fake = ldexp((double)sum[FAKE], -20) / config->batch;
     record->real = ldexp((double)sum[REAL], -20) / config->batch;
     record->penalty = ldexp((double)sum[PENALTY], -20) / config->batch;
-    const int64_t step = g->step * config->critic_steps + turn->number % (config->critic_steps + 1) + 1;
-    g->scratch->unsound |= !thaw_gan_net_adam(&g->critic, &adam, step, turn->rate, 1);
     return true;
 }

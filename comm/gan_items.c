@@ -10,38 +10,31 @@
 
 // ---- Blocks ----
 
-// block[p]: the block of part p; returns how many.
-static int32_t blocks_of(const Thaw__Side *items, int32_t *block, int64_t *rows) {
-    const int32_t nparts = (int32_t)items->n_part_rows;
-    int32_t n = 0;
-    for (int32_t p = 0; p < nparts; p++) {
-        block[p] = n;
-        rows[n] += items->part_rows[p];
-        if (rows[n] >= THAW_GAN_BLOCK) n++;
-    }
-    return n < nparts && rows[n] > 0 ? n + 1 : n > 0 ? n : 1; // parts after the last block are empty
+// How many parts make a block: a power of two, as the numbers of parts and of ranks often are, so that ranks
+// get equally many.
+static int32_t parts_of_block(int64_t rows, int32_t nparts) {
+    int32_t n = 1;
+    while (n < nparts && rows * n < (int64_t)THAW_GAN_BLOCK * nparts) n *= 2;
+    return n;
 }
 
 int thaw_gan_items_plan(struct thaw_plan *plan, const Thaw__Side *items, int nranks, struct thaw_err *err) {
     const int32_t nparts = (int32_t)items->n_part_rows;
     struct thaw_plan by_block = {0};
-    int32_t *block = NULL;
     int64_t *rows = NULL;
-    int code = thaw_alloc(&block, (size_t)nparts, sizeof *block, "a plan of items", err);
-    if (!code) code = thaw_alloc(&rows, (size_t)nparts + 1, sizeof *rows, "a plan of items", err);
-    if (code) goto done;
-    const int32_t nblocks = blocks_of(items, block, rows);
-    code = thaw_plan_new(&by_block, nblocks, rows, NULL, nranks, err);
-    if (!code) code = thaw_plan_new(plan, nparts, items->part_rows, NULL, nranks, err);
+    int code = thaw_plan_new(plan, nparts, items->part_rows, NULL, nranks, err);
+    if (code) return code;
+    const int32_t n = parts_of_block(thaw_plan_rows(plan), nparts), nblocks = (nparts + n - 1) / n;
+    code = thaw_alloc(&rows, (size_t)nblocks, sizeof *rows, "a plan of items", err);
+    for (int32_t p = 0; !code && p < nparts; p++) rows[p / n] += items->part_rows[p];
+    if (!code) code = thaw_plan_new(&by_block, nblocks, rows, NULL, nranks, err);
     for (int r = 0; !code && r <= nranks; r++) {
-        int32_t p = 0;
-        while (p < nparts && block[p] < by_block.first_part[r]) p++;
-        plan->first_part[r] = r == nranks ? nparts : p;
+        const int32_t part = by_block.first_part[r] * n;
+        plan->first_part[r] = part < nparts ? part : nparts;
         plan->rank_row[r] = plan->first_row[plan->first_part[r]];
     }
-done:
+    if (code) thaw_plan_clear(plan);
     thaw_plan_clear(&by_block);
-    free(block);
     free(rows);
     return code;
 }
@@ -49,7 +42,8 @@ done:
 // Tiles of this rank: each block's rows in the fewest equal runs.
 static int cut_tiles(struct thaw_gan_items *t, struct thaw_err *err) {
     const int rank = thaw_comm_rank(t->c);
-    const int32_t end = t->plan->first_part[rank + 1];
+    const int32_t nparts = t->plan->nparts, end = t->plan->first_part[rank + 1];
+    const int32_t block = parts_of_block(thaw_plan_rows(t->plan), nparts);
     const size_t most = (size_t)(end - t->plan->first_part[rank]) + (size_t)(t->rows / THAW_GAN_TILE) + 2;
     int code = thaw_alloc(&t->tile, most, sizeof *t->tile, "tiles of items", err);
     if (!code) code = thaw_alloc(&t->tile_of, (size_t)t->rows, sizeof *t->tile_of, "tiles of items", err);
@@ -57,7 +51,7 @@ static int cut_tiles(struct thaw_gan_items *t, struct thaw_err *err) {
     int64_t begin = 0;
     for (int32_t p = t->plan->first_part[rank]; p < end; p++) {
         const int64_t at = t->plan->first_row[p + 1] - t->first, n = at - begin;
-        if (n == 0 || (n < THAW_GAN_BLOCK && p + 1 < end)) continue;
+        if (n == 0 || ((p + 1) % block && p + 1 < nparts)) continue;
         const int64_t pieces = (n + THAW_GAN_TILE - 1) / THAW_GAN_TILE;
         for (int64_t i = 1; i <= pieces; i++) t->tile[++t->ntiles] = begin + n * i / pieces;
         begin = at;
@@ -204,6 +198,12 @@ static void travel(struct thaw_gan_items *t, const float *out, const int64_t *se
     if (t->c->size > 1) t->wait_s += thaw_time_s() - began;
 }
 
+// Offsets that were counted up have each become the next one's.
+static void back_to_begin(int64_t *offset, int size) {
+    memmove(offset + 1, offset, (size_t)size * sizeof *offset);
+    offset[0] = 0;
+}
+
 void thaw_gan_items_fetch(struct thaw_gan_items *t, const struct thaw_batch *batch, float *known,
                           float *fixed) {
     struct thaw_gan_exchange *x = t->exchange;
@@ -226,24 +226,24 @@ void thaw_gan_items_fetch(struct thaw_gan_items *t, const struct thaw_batch *bat
         for (int i = 0; i < batch->n[s]; i++) {
             const int owner = x->owner[s * x->longest + i];
             const size_t to = (size_t)((s - batch->begin) * x->longest + i) * k;
-            const float *from = owner == rank ? own : x->there + (size_t)x->receive[owner]++ * width;
+            const size_t place = (size_t)x->receive[owner]++;
+            const float *from = owner == rank ? own : x->there + place * width;
             memcpy(known + to, from, nbytes);
             if (fixed) memcpy(fixed + to, from + k, nbytes);
             if (owner == rank) own += width;
         }
+    back_to_begin(x->receive, t->c->size);
 }
 
 void thaw_gan_items_return(struct thaw_gan_items *t, const struct thaw_batch *batch, const float *dknown) {
     struct thaw_gan_exchange *x = t->exchange;
     const size_t k = (size_t)t->k;
     const int rank = t->c->rank;
-    route(t, batch);
     for (int s = batch->begin; s < batch->end; s++)
         for (int i = 0; i < batch->n[s]; i++)
             memcpy(x->here + (size_t)x->receive[x->owner[s * x->longest + i]]++ * k,
                    dknown + (size_t)((s - batch->begin) * x->longest + i) * k, k * sizeof *dknown);
-    for (int r = t->c->size; r > 0; r--) x->receive[r] = x->receive[r - 1]; // each had become the next one's
-    x->receive[0] = 0;
+    back_to_begin(x->receive, t->c->size);
     travel(t, x->here, x->receive, x->there, x->send, k);
     const float *own = x->here + (size_t)x->receive[rank] * k;
     for (int s = 0, r = 0; s < batch->b; s++) {

@@ -1,7 +1,7 @@
 // gan_items.h: the generator's item rows, spread over ranks: embedding, decoder and bias with their
-// optimiser's moments and averages. A rank owns whole blocks: runs of parts with at least THAW_GAN_BLOCK
-// rows, which depend on the dataset alone. A block's rows are worked on in tiles of at most THAW_GAN_TILE
-// rows.
+// optimiser's moments and averages. A rank owns whole blocks: runs of equally many parts, with THAW_GAN_BLOCK
+// rows or more on average, which depend on the dataset alone. A block's rows are worked on in tiles of at
+// most THAW_GAN_TILE rows.
 #ifndef THAW_COMM_GAN_ITEMS_H
 #define THAW_COMM_GAN_ITEMS_H
 
@@ -49,7 +49,8 @@ void thaw_gan_items_free(struct thaw_gan_items **t);
 // same of the fixed embedding (NULL: not wanted; the same on all ranks). Rows beyond n are left alone.
 void thaw_gan_items_fetch(struct thaw_gan_items *t, const struct thaw_batch *batch, float *known,
                           float *fixed);
-// Collective. Gradients of these rows go home: added to the embedding's gradient in the order of samples.
+// Collective, of the batch that was fetched last. Gradients of its rows go home: added to the embedding's
+// gradient in the order of samples.
 void thaw_gan_items_return(struct thaw_gan_items *t, const struct thaw_batch *batch, const float *dknown);
 // Local; thread-safe for different tiles. An optimiser's step of tile `tile` of all tables; its gradients are
 // zero afterwards. false: a parameter is not finite any more.

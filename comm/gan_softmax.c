@@ -274,7 +274,7 @@ static int place_targets(struct thaw_gan_softmax *x, const struct thaw_batch *ba
     }
     for (int s = batch->b - 1; s >= 0; s--) // from behind: the ends move down to the beginnings
         for (int64_t i = batch->rest_ptr[s + 1] - 1; i >= batch->rest_ptr[s]; i--) {
-            const int64_t row = batch->rest[i];
+            const int32_t row = batch->rest[i];
             const int tile = items->tile_of[row];
             struct block *block = &x->block[tile];
             block->target[--block->target_ptr[s + 1]] =
@@ -420,5 +420,5 @@ void thaw_gan_softmax_backward(struct thaw_gan_softmax *x, const struct thaw_bat
         thaw_sums_add(du, thread, 1, own);
         if (x->sampled) block_scatter(x, block);
     }
-    thaw_sums_start(du, 0, 2);
+    for (int i = 0; i < 2; i++) thaw_sums_start(du, i);
 }

@@ -28,7 +28,7 @@ int thaw_gan_softmax_loss(struct thaw_gan_softmax *x, const struct thaw_batch *b
 // none.
 void thaw_gan_softmax_each(const struct thaw_gan_softmax *x, const struct thaw_batch *batch, double *each);
 // Collective. After loss: the gradients of nll: of decoder and bias added to the items'; of u (b x k) and
-// then of log_scale as buckets 0 and 1 of du, which travel together and are left to be waited for.
+// then of log_scale as buckets 0 and 1 of du, which are left to be waited for.
 void thaw_gan_softmax_backward(struct thaw_gan_softmax *x, const struct thaw_batch *batch, const float *u,
                                float log_scale, struct thaw_sums *du);
 double thaw_gan_softmax_wait_s(const struct thaw_gan_softmax *x);

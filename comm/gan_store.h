@@ -9,8 +9,8 @@
 #include "comm/gan_train.h"
 #include "comm/partfiles.h"
 
-// Collective. The generator's files into dir, averaged weights; `files` gets their entries (on rank 0, all).
-// THAW_EIO, THAW_EMEM.
+// Collective, after thaw_gan_gather. The generator's files into dir, averaged weights; `files` gets their
+// entries (on rank 0, all). THAW_EIO, THAW_EMEM.
 int thaw_gan_write(const struct thaw_gan *g, const char *dir, struct thaw_partfiles *files,
                    struct thaw_err *err);
 
@@ -18,7 +18,7 @@ int thaw_gan_write(const struct thaw_gan *g, const char *dir, struct thaw_partfi
 int thaw_gan_check(const struct thaw_gan *g, struct thaw_err *err);
 // Collective. A checkpoint of the training as it is now. manifest: complete but for steps and files
 // (borrowed). THAW_EDIVERGED: a weight is not finite, and nothing is written. THAW_EIO, THAW_EMEM.
-int thaw_gan_save(const struct thaw_gan *g, const char *dir, Thaw__Generator *manifest, struct thaw_err *err);
+int thaw_gan_save(struct thaw_gan *g, const char *dir, Thaw__Generator *manifest, struct thaw_err *err);
 // Collective. Go on from the newest checkpoint in dir that is intact; *found: there is one. manifest: of this
 // run, to be compared. note: why an older one was taken, else "". THAW_EUSAGE: it is a training with other
 // options; THAW_EDATA: of other data (both digests are told), or none is intact.

@@ -10,10 +10,10 @@ typedef float NAME(loose_narrow) __attribute__((vector_size(LANES * 4), aligned(
 typedef uint64_t NAME(loose_unsigned) __attribute__((vector_size(LANES * 8), aligned(8), may_alias));
 typedef int64_t NAME(loose_whole) __attribute__((vector_size(LANES * 8), aligned(8), may_alias));
 
-// acc += round(factor x), n of them; false when one is not finite or not below 2^51. Adding 1.5 * 2^52 leaves
-// the rounded term in the last bits and the exponent as it is, unless the term is too large. Bound by memory:
-// 20 bytes a term.
-TARGET static bool NAME(add)(int64_t *acc, const float *x, size_t n, double factor) {
+// acc += round(factor x), n of them, or acc = that (first: acc means nothing yet); false when one is not
+// finite or not below 2^51. Adding 1.5 * 2^52 leaves the rounded term in the last bits and the exponent as it
+// is, unless the term is too large. Bound by memory: 20 bytes a term, 12 of the first.
+TARGET static bool NAME(add)(int64_t *acc, bool first, const float *x, size_t n, double factor) {
     NAME(whole) spoilt = {0};
     uint64_t bad = 0;
     size_t i = 0;
@@ -21,7 +21,11 @@ TARGET static bool NAME(add)(int64_t *acc, const float *x, size_t n, double fact
         const NAME(wide) y = __builtin_convertvector(*(const NAME(loose_narrow) *)(x + i), NAME(wide));
         const NAME(whole) bits = (NAME(whole))(y * factor + 0x1.8p52);
         spoilt |= bits ^ EXPONENT;
-        *(NAME(loose_unsigned) *)(acc + i) += bits - MAGIC;
+        NAME(loose_unsigned) *to = (NAME(loose_unsigned) *)(acc + i);
+        if (first)
+            *to = bits - MAGIC;
+        else
+            *to += bits - MAGIC;
     }
     for (int j = 0; j < LANES; j++) bad |= spoilt[j];
     for (; i < n; i++) {
@@ -29,7 +33,7 @@ TARGET static bool NAME(add)(int64_t *acc, const float *x, size_t n, double fact
         uint64_t bits;
         memcpy(&bits, &y, sizeof bits);
         bad |= bits ^ EXPONENT;
-        acc[i] = (int64_t)((uint64_t)acc[i] + (bits - MAGIC));
+        acc[i] = (int64_t)((first ? 0 : (uint64_t)acc[i]) + (bits - MAGIC));
     }
     return bad >> 52 == 0;
 }

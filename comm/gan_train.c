@@ -36,17 +36,34 @@ static void net_free(struct thaw_gan_net *net) {
     free(net->gradient);
 }
 
+// Collective. The gradient of latents goes to those whose samples they are; that of log_scale to the last
+// rank, whose share of the last stage's bucket ends with log_scale.
+static int du_sums_new(struct thaw_gan *g, int nthreads, struct thaw_err *err) {
+    const size_t size = (size_t)g->c->size, k = (size_t)g->config.shape.k, bk = (size_t)g->config.batch * k;
+    const size_t begin[] = {0, bk, bk + 1};
+    size_t *share = NULL;
+    int code = thaw_alloc(&share, 2 * (size + 1), sizeof *share, "sums of gradients", err);
+    code = thaw_comm_agree(g->c, code, err);
+    for (size_t r = 0; !code && r <= size; r++) {
+        share[r] = (size_t)thaw_batch_begin(g->config.batch, g->c->size, (int)r) * k;
+        share[size + 1 + r] = bk + (r == size);
+    }
+    if (!code) code = thaw_sums_new(&g->du_sums, g->c, begin, 2, share, 0, nthreads, err);
+    free(share);
+    return code;
+}
+
+// Collective.
 static int sums_new(struct thaw_gan *g, int nthreads, struct thaw_err *err) {
     const struct thaw_gan_layout *d = &g->critic_layout;
     const size_t critic[CRITIC_BUCKETS + 1] = {0, d->second_w, d->last_w, d->n};
-    const size_t bk = (size_t)g->config.batch * (size_t)g->config.shape.k, du[3] = {0, bk, bk + 1};
     size_t begin[BUCKETS + 1];
     begin[BUCKETS] = g->layout.n;
     for (int i = 0; i < BUCKETS; i++) begin[i] = thaw_gan_stage_begin(&g->layout, BUCKETS - 1 - i);
-    int code = thaw_sums_new(&g->sums, g->c, begin, BUCKETS, 0, nthreads, err);
-    if (!code) code = thaw_sums_new(&g->du_sums, g->c, du, 2, 0, nthreads, err);
+    int code = thaw_sums_new(&g->sums, g->c, begin, BUCKETS, NULL, 0, nthreads, err);
+    if (!code) code = du_sums_new(g, nthreads, err);
     if (!code && g->config.adversary > 0)
-        code = thaw_sums_new(&g->critic_sums, g->c, critic, CRITIC_BUCKETS, CARRIED, nthreads, err);
+        code = thaw_sums_new(&g->critic_sums, g->c, critic, CRITIC_BUCKETS, NULL, CARRIED, nthreads, err);
     return code;
 }
 
@@ -136,7 +153,6 @@ static int allocate(struct thaw_gan *g, const struct thaw_gan_data *data, struct
     if (!code) code = net_new(&g->generator, g->layout.n, true, err);
     if (!code && g->config.adversary > 0) code = net_new(&g->critic, g->critic_layout.n, false, err);
     if (!code) code = scratch_new(g, err);
-    if (!code) code = sums_new(g, g->scratch->nthreads, err);
     return code;
 }
 
@@ -158,7 +174,7 @@ int thaw_gan_new(struct thaw_gan **out, struct thaw_comm *c, const struct thaw_g
         thaw_gan_critic_layout(s, &g->critic_layout);
         code = allocate(g, data, err);
     }
-    if ((code = thaw_comm_agree(c, code, err)) ||
+    if ((code = thaw_comm_agree(c, code, err)) || (code = sums_new(g, g->scratch->nthreads, err)) ||
         (code = thaw_gan_items_new(&g->items, c, data->items, s->k, config->batch, s->longest,
                                    config->adversary > 0, true, err)) ||
         (code = thaw_gan_start(g, data, err)) ||
@@ -321,15 +337,19 @@ static void share_latents(struct thaw_gan *g) {
 
 // Variance over the minibatch, mean over coordinates.
 static double variance_of(const float *u, int b, int k) {
-    double total = 0;
-    for (int j = 0; j < k; j++) {
-        double sum = 0, squares = 0;
-        for (int s = 0; s < b; s++) {
-            const double x = u[(size_t)s * (size_t)k + (size_t)j];
-            sum += x;
-            squares += x * x;
-        }
-        total += squares / b - sum / b * (sum / b);
+    enum { RUN = 64 };
+    double total = 0, sum[RUN], squares[RUN];
+    for (int at = 0; at < k; at += RUN) { // along the rows
+        const int n = k - at < RUN ? k - at : RUN;
+        memset(sum, 0, sizeof sum);
+        memset(squares, 0, sizeof squares);
+        for (int s = 0; s < b; s++)
+            for (int j = 0; j < n; j++) {
+                const double x = u[(size_t)s * (size_t)k + (size_t)(at + j)];
+                sum[j] += x;
+                squares[j] += x * x;
+            }
+        for (int j = 0; j < n; j++) total += squares[j] / b - sum[j] / b * (sum[j] / b);
     }
     return total / k;
 }
@@ -363,51 +383,87 @@ static int forward(struct thaw_gan *g, const struct thaw_batch *batch, int64_t n
     return THAW_OK;
 }
 
-// Collective. Gradients, summed: false when one is not sound. Those of a stage travel while the next stages
-// are at work, and in the end the items learn.
-static bool backward(struct thaw_gan *g, const struct thaw_batch *batch, const struct thaw_gan_adam *adam,
-                     float rate, float keep) {
-    struct thaw_gan_scratch *x = g->scratch;
-    const float log_scale = g->generator.p[g->layout.log_scale];
-    bool sound, finite = true;
-    thaw_gan_softmax_backward(g->softmax, batch, x->u, log_scale, g->du_sums);
-    sound = thaw_sums_wait(g->du_sums, 0, x->du);
-    sound &= thaw_sums_wait(g->du_sums, 1, x->du);
-    if (!sound) return false;
-    for (enum thaw_gan_stage stage = 0; stage < THAW_GAN_STAGES; stage++) {
-#pragma omp parallel for schedule(dynamic, 1)
-        for (int i = 0; i < x->nslices; i++) {
-            slice_backward(g, batch, i, stage, omp_get_thread_num());
-            if (omp_get_thread_num() == 0)
-                thaw_sums_poke(g->sums); // MPI may be called from this thread alone
-        }
-        thaw_sums_start(g->sums, BUCKETS - 1 - (int)stage, 1);
-    }
-    thaw_gan_items_return(g->items, batch, x->dknown);
-#pragma omp parallel for schedule(dynamic, 1) reduction(&& : finite)
-    for (int i = 0; i < g->items->ntiles; i++) {
-        finite = thaw_gan_items_adam(g->items, i, adam, g->step + 1, rate, keep) && finite;
-        if (omp_get_thread_num() == 0) thaw_sums_poke(g->sums);
-    }
-    x->unsound |= !finite;
-    for (int bucket = BUCKETS - 1; bucket >= 0; bucket--)
-        sound &= thaw_sums_wait(g->sums, bucket, g->generator.gradient);
-    g->generator.gradient[g->layout.log_scale] = x->du[(size_t)g->config.batch * (size_t)g->config.shape.k];
-    thaw_gan_pool(g, g->generator.gradient);
-    return sound;
-}
+// What a step of the optimiser takes.
+struct pace {
+    struct thaw_gan_adam adam;
+    float rate, keep;
+};
 
-bool thaw_gan_net_adam(struct thaw_gan_net *net, const struct thaw_gan_adam *a, int64_t step, float rate,
-                       float keep) {
+bool thaw_gan_net_learn(struct thaw_gan_net *net, struct thaw_sums *sums, int bucket,
+                        const struct thaw_gan_adam *a, int64_t step, float rate, float keep) {
     enum { RUN = 4096 };
+    size_t begin, end;
     bool finite = true;
+    thaw_sums_own(sums, bucket, &begin, &end);
 #pragma omp parallel for schedule(static) reduction(&& : finite)
-    for (size_t at = 0; at < net->n; at += RUN)
+    for (size_t at = begin; at < end; at += RUN)
         finite = thaw_gan_adam_step(a, step, rate, net->gradient + at, net->p + at, net->m + at, net->v + at,
                                     net->averaged ? net->averaged + at : NULL, keep,
-                                    net->n - at < RUN ? net->n - at : RUN) &&
+                                    end - at < RUN ? end - at : RUN) &&
                  finite;
+    thaw_sums_share(sums, bucket, net->p);
     return finite;
+}
+
+// Collective. The weights of a stage learn; none of them is needed any more in this step.
+static void learn(struct thaw_gan *g, enum thaw_gan_stage stage, const struct pace *pace) {
+    const int bucket = BUCKETS - 1 - (int)stage;
+    const size_t bk = (size_t)g->config.batch * (size_t)g->config.shape.k;
+    thaw_sums_wait(g->sums, bucket, g->generator.gradient);
+    if (stage == THAW_GAN_LAST) g->generator.gradient[g->layout.log_scale] = g->scratch->du[bk];
+    if (stage == THAW_GAN_FIRST) thaw_gan_pool(g, g->generator.gradient);
+    g->scratch->unsound |=
+        !thaw_gan_net_learn(&g->generator, g->sums, bucket, &pace->adam, g->step + 1, pace->rate, pace->keep);
+}
+
+// All slices' way back through a stage; its gradient sets out.
+static void stage_backward(struct thaw_gan *g, const struct thaw_batch *batch, enum thaw_gan_stage stage) {
+#pragma omp parallel for schedule(dynamic, 1)
+    for (int i = 0; i < g->scratch->nslices; i++) {
+        slice_backward(g, batch, i, stage, omp_get_thread_num());
+        if (omp_get_thread_num() == 0) thaw_sums_poke(g->sums); // MPI may be called from this thread alone
+    }
+    thaw_sums_start(g->sums, BUCKETS - 1 - (int)stage);
+}
+
+static void items_learn(struct thaw_gan *g, const struct pace *pace) {
+    bool finite = true;
+#pragma omp parallel for schedule(dynamic, 1) reduction(&& : finite)
+    for (int i = 0; i < g->items->ntiles; i++) {
+        finite = thaw_gan_items_adam(g->items, i, &pace->adam, g->step + 1, pace->rate, pace->keep) && finite;
+        if (omp_get_thread_num() == 0) thaw_sums_poke(g->sums);
+    }
+    g->scratch->unsound |= !finite;
+}
+
+// Collective. Gradients, and what is learnt from them: false when one is not sound. A stage's gradient
+// travels while the next stage is at work, and its new weights while those after it are, and the items learn.
+static bool backward(struct thaw_gan *g, const struct thaw_batch *batch, const struct pace *pace) {
+    struct thaw_gan_scratch *x = g->scratch;
+    thaw_gan_softmax_backward(g->softmax, batch, x->u, g->generator.p[g->layout.log_scale], g->du_sums);
+    for (int i = 0; i < 2; i++) thaw_sums_wait(g->du_sums, i, x->du);
+    for (enum thaw_gan_stage stage = 0; stage < THAW_GAN_STAGES; stage++) {
+        stage_backward(g, batch, stage);
+        if (stage > 0) learn(g, stage - 1, pace);
+    }
+    thaw_gan_items_return(g->items, batch, x->dknown);
+    learn(g, THAW_GAN_STAGES - 1, pace);
+    items_learn(g, pace);
+    const bool sound = thaw_sums_settle(g->du_sums);
+    return thaw_sums_settle(g->sums) && sound;
+}
+
+static void net_gather(const struct thaw_gan_net *net, struct thaw_sums *sums, int nbuckets) {
+    float *const array[] = {net->m, net->v, net->averaged};
+    for (int i = 0; i < 3; i++) {
+        for (int bucket = 0; array[i] && bucket < nbuckets; bucket++) thaw_sums_share(sums, bucket, array[i]);
+        thaw_sums_finish(sums);
+    }
+}
+
+void thaw_gan_gather(struct thaw_gan *g) {
+    net_gather(&g->generator, g->sums, BUCKETS);
+    if (g->critic_sums) net_gather(&g->critic, g->critic_sums, CRITIC_BUCKETS);
 }
 
 static int check(const struct thaw_gan *g, struct thaw_err *err) {
@@ -438,29 +494,28 @@ int thaw_gan_step(struct thaw_gan *g, bool *stop, struct thaw_err *err) {
     const struct thaw_gan_config *config = &g->config;
     const bool adversary = config->adversary > 0;
     const int turns = adversary ? config->critic_steps : 0;
-    const struct thaw_gan_adam adam = {.beta1 = adversary ? .5F : .9F,
-                                       .beta2 = adversary ? .9F : .999F,
-                                       .epsilon = 1e-8F,
-                                       .weight_decay = (float)config->weight_decay};
     const double began = thaw_time_s(), done = (double)g->step / (double)config->steps;
-    const float rate = (float)(config->rate * (.525 + .475 * cos(M_PI * done)));
-    const float keep = (float)fmin(config->averaging, (1 + (double)g->step) / (10 + (double)g->step));
+    const struct pace pace = {
+        .adam = {.beta1 = adversary ? .5F : .9F,
+                 .beta2 = adversary ? .9F : .999F,
+                 .epsilon = 1e-8F,
+                 .weight_decay = (float)config->weight_decay},
+        .rate = (float)(config->rate * (.525 + .475 * cos(M_PI * done))),
+        .keep = (float)fmin(config->averaging, (1 + (double)g->step) / (10 + (double)g->step))};
     const int64_t first = g->step * (turns + 1);
     const struct thaw_batch *batch;
     int code;
     bool sound = true;
     thaw_comm_phase(g->c, "step");
     for (int i = 0; i < turns; i++) {
-        if ((code = thaw_gan_critic_turn(g, first + i, rate * (float)config->critic_rate, &sound, err)))
+        if ((code = thaw_gan_critic_turn(g, first + i, pace.rate * (float)config->critic_rate, &sound, err)))
             return code;
         if (!sound) return critic_diverged(g, err);
     }
     if ((code = thaw_episodes_batch(g->episodes, first + turns, &batch, err)) ||
         (code = forward(g, batch, first + turns, stop, err)) || (code = check(g, err)))
         return code;
-    if (!backward(g, batch, &adam, rate, keep))
-        return diverged(g, "a gradient is not finite or grew too fast", NAN, err);
-    g->scratch->unsound |= !thaw_gan_net_adam(&g->generator, &adam, g->step + 1, rate, keep);
+    if (!backward(g, batch, &pace)) return diverged(g, "a gradient is not finite or grew too fast", NAN, err);
     g->step++;
     count_wait(g, began);
     return THAW_OK;

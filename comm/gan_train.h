@@ -39,6 +39,7 @@ struct thaw_gan_data {
     const int64_t *degree; // of this rank's items: training users
 };
 
+// p is the same on all ranks. Of all else each has its share (comm/gan_sums.h), until thaw_gan_gather.
 struct thaw_gan_net {
     size_t n;
     float *p, *m, *v, *averaged, *gradient; // averaged: the generator's only
@@ -76,6 +77,8 @@ void thaw_gan_free(struct thaw_gan **g);
 // or a gradient is not finite, or the latents have collapsed; rows of items may have moved by then, so what
 // is left of the training is an earlier checkpoint. THAW_EMEM.
 int thaw_gan_step(struct thaw_gan *g, bool *stop, struct thaw_err *err);
+// Collective. Moments and averages of both networks, whole, to all ranks: before they are looked at.
+void thaw_gan_gather(struct thaw_gan *g);
 
 // Collective. real[users of this rank x k] = (u - mean) A with A'cov A = I over training users with
 // interactions (others: zero); back (k x k, row-major, the same on all ranks): v back are the rows that score
@@ -102,7 +105,7 @@ struct thaw_gan_scratch {
     float *known, *fixed, *dknown; // this rank's samples x longest x k
     float *drawn, *ddrawn;         // this rank's samples x draws x k, slice by slice, draw by draw
     float *adversary;              // this rank's samples x k: gradient of -adversary mean D
-    float *u, *du;                 // batch x k and log_scale
+    float *u, *du;                 // batch x k and log_scale; du: of this rank's samples
     float *judged;                 // this rank's samples
     double (*term)[3];             // nslices: sums of a slice
     struct thaw_gan_slice *slice;  // nslices: what a batch was cut into
@@ -119,9 +122,10 @@ int thaw_gan_critic_turn(struct thaw_gan *g, int64_t number, float rate, bool *s
 bool thaw_gan_critic_learn(struct thaw_gan *g);
 // Collective. A batch is cut into scratch->slice; known rows are fetched, and latents made by all threads.
 void thaw_gan_make_latents(struct thaw_gan *g, const struct thaw_batch *batch, int draws, int64_t number);
-// Local. An optimiser's step of a net by all threads.
-bool thaw_gan_net_adam(struct thaw_gan_net *net, const struct thaw_gan_adam *a, int64_t step, float rate,
-                       float keep);
+// Collective. The optimiser's step of this rank's share of a bucket, whose gradient is there, by all threads.
+// The new weights are on their way to all ranks until the sums are settled. false: a weight is not finite.
+bool thaw_gan_net_learn(struct thaw_gan_net *net, struct thaw_sums *sums, int bucket,
+                        const struct thaw_gan_adam *a, int64_t step, float rate, float keep);
 
 // Local. Zero the first layer's weights (or their gradient) for the pooling that is left out: such weights
 // stay zero.

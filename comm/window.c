@@ -43,7 +43,7 @@ static int shared_memory(struct thaw_window *w, int64_t nbytes, struct thaw_err 
         return thaw_fail(err, THAW_EMEM,
                          "no %" PRId64
                          " bytes of memory to share between the ranks of this node: make room in "
-                         "/dev/shm, or lower --exchange-bytes",
+                         "/dev/shm, or start fewer ranks on a node",
                          nbytes);
     }
     void *base;
@@ -92,4 +92,8 @@ void thaw_window_sync(struct thaw_window *w) {
     MPI_Win_sync(w->win);
     MPI_Barrier(w->c->node);
     MPI_Win_sync(w->win);
+}
+
+void thaw_window_fence(struct thaw_window *w) {
+    if (w->win != MPI_WIN_NULL) MPI_Win_sync(w->win);
 }

@@ -13,5 +13,8 @@ void thaw_window_free(struct thaw_window **w); // collective
 void *thaw_window_bytes(const struct thaw_window *w);
 // Collective over the node: what was written before is seen by all after.
 void thaw_window_sync(struct thaw_window *w);
+// Local. Before a message is sent and after it has come: what its sender wrote before is seen by its
+// receiver.
+void thaw_window_fence(struct thaw_window *w);
 
 #endif

@@ -194,6 +194,7 @@ static int train(struct thaw_augment *a, struct thaw_err *err) {
         thaw_augment_print_step(a);
         if ((code = save_when_due(a, stop, err))) return code;
     }
+    thaw_gan_gather(g);
     return thaw_gan_check(g, err);
 }
 

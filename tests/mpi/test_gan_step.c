@@ -426,6 +426,7 @@ static void check(double adversary) {
     config.critic_rate = .7;
     gan_world_begin(&w, comm, folder, &config);
     for (int i = 0; i < BEFORE; i++) gan_world_step(&w);
+    thaw_gan_gather(w.g);
     reference_new(&r, &w);
     const int turns = adversary > 0 ? config.critic_steps : 0;
     const int64_t first = BEFORE * (turns + 1);
@@ -437,6 +438,7 @@ static void check(double adversary) {
     generator_step(&r, BEFORE);
     gan_world_step(&w);
     record_near(&w.g->record[BEFORE], &r.record);
+    thaw_gan_gather(w.g);
     nets_near(&r, w.g);
     tables_near(&r, &w);
     reference_clear(&r);

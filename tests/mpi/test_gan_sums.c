@@ -1,6 +1,7 @@
 // test_gan_sums.c: sums of gradients: right, the same bits whoever adds what, and terms that are too large
 // noticed by all ranks.
-// with: THAW_MPI_COUNT_MAX=7
+// with: THAW_NODE_RANKS=2
+// with: THAW_NODE_RANKS=1 THAW_MPI_COUNT_MAX=7
 #include "base/rng.h"
 #include "comm/gan_sums.h"
 #include "comm/world.h"
@@ -13,7 +14,7 @@
 
 #include <cmocka.h>
 
-enum { N = 1003, TERMS = 24, BUCKETS = 3, THREADS = 2, CARRIED = 2 };
+enum { N = 1003, TERMS = 24, BUCKETS = 3, THREADS = 2, CARRIED = 2, MOST = 8 };
 static const size_t begin[BUCKETS + 1] = {0, 5, 500, N};
 static struct thaw_comm *comm;
 
@@ -24,19 +25,26 @@ static void term(int t, float x[N]) {
         x[i] = (float)(thaw_rng_normal(&rng) * ldexp(1, -(int)thaw_rng_below(&rng, 20)));
 }
 
+// Collective. All sums to all ranks; false when a term was not sound.
+static bool round_trip(struct thaw_sums *s, float out[N]) {
+    for (int b = BUCKETS - 1; b >= 0; b--) thaw_sums_start(s, b);
+    thaw_sums_poke(s);
+    for (int b = 0; b < BUCKETS; b++) {
+        thaw_sums_wait(s, b, out);
+        thaw_sums_share(s, b, out);
+    }
+    return thaw_sums_settle(s);
+}
+
 // Every rank adds the terms that it owns when they are dealt to `dealt` of them.
 static bool sum_of(struct thaw_sums *s, int dealt, float out[N]) {
     static float x[N];
-    bool sound = true;
     for (int t = 0; t < TERMS; t++) {
         if (t % dealt != thaw_comm_rank(comm)) continue;
         term(t, x);
         for (int b = 0; b < BUCKETS; b++) thaw_sums_add(s, t % THREADS, b, x);
     }
-    for (int b = BUCKETS - 1; b >= 0; b--) thaw_sums_start(s, b, 1);
-    thaw_sums_poke(s);
-    for (int b = 0; b < BUCKETS; b++) sound &= thaw_sums_wait(s, b, out);
-    return sound;
+    return round_trip(s, out);
 }
 
 static void same_sum_for_any_cut(void **state) {
@@ -50,7 +58,7 @@ static void same_sum_for_any_cut(void **state) {
     }
     for (int round = 0; round < 2; round++) {
         float *out = round ? all : one;
-        assert_int_equal(thaw_sums_new(&s, comm, begin, BUCKETS, CARRIED, THREADS, NULL), 0);
+        assert_int_equal(thaw_sums_new(&s, comm, begin, BUCKETS, NULL, CARRIED, THREADS, NULL), 0);
         assert_true(sum_of(s, round ? thaw_comm_size(comm) : 1, out));
         for (int i = 0; i < N; i++)
             assert_true(fabs((double)out[i] - exact[i]) < 1e-6 * fabs(exact[i]) + 1e-8);
@@ -69,45 +77,83 @@ static void spoilt_terms_are_noticed(void **state) {
     const float bad[] = {NAN, INFINITY, -INFINITY, 1e30F, -1e30F};
     struct thaw_sums *s = NULL;
     (void)state;
-    assert_int_equal(thaw_sums_new(&s, comm, begin, BUCKETS, CARRIED, THREADS, NULL), 0);
+    assert_int_equal(thaw_sums_new(&s, comm, begin, BUCKETS, NULL, CARRIED, THREADS, NULL), 0);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         for (int at = 0; at < N; at += 498) { // in a vector, and in the rest after the last
             memset(x, 0, sizeof x);
             if (thaw_comm_rank(comm) == thaw_comm_size(comm) - 1) x[at] = bad[i];
             for (int b = 0; b < BUCKETS; b++) thaw_sums_add(s, 0, b, x);
-            for (int b = 0; b < BUCKETS; b++) thaw_sums_start(s, b, 1);
-            for (int b = 0; b < BUCKETS; b++)
-                assert_int_equal(thaw_sums_wait(s, b, out), at < (int)begin[b] || at >= (int)begin[b + 1]);
+            assert_false(round_trip(s, out));
         }
     assert_true(sum_of(s, thaw_comm_size(comm), out)); // and forgotten
     thaw_sums_free(&s);
 }
 
-// Buckets that travel together are the same sums, and so is what they carry.
-static void buckets_travel_together(void **state) {
-    static float apart[N], together[N], x[N];
+// A rank gets the sums of its share and no others, of equal shares or of such as were asked for.
+static void shares_stay_apart(void **state) {
+    static float x[N], out[N], whole[N];
+    const int size = thaw_comm_size(comm), rank = thaw_comm_rank(comm);
+    size_t share[BUCKETS * (MOST + 1)];
+    struct thaw_sums *s = NULL;
+    (void)state;
+    assert_true(size <= MOST);
+    for (int b = 0; b < BUCKETS; b++) // all of bucket b to rank b, or to the last one
+        for (int r = 0; r <= size; r++)
+            share[b * (size + 1) + r] = begin[b + (r > (b < size ? b : size - 1))];
+    for (int asked = 0; asked < 2; asked++) {
+        assert_int_equal(
+            thaw_sums_new(&s, comm, begin, BUCKETS, asked ? share : NULL, CARRIED, THREADS, NULL), 0);
+        assert_true(sum_of(s, size, whole));
+        thaw_sums_free(&s);
+        assert_int_equal(
+            thaw_sums_new(&s, comm, begin, BUCKETS, asked ? share : NULL, CARRIED, THREADS, NULL), 0);
+        for (int i = 0; i < N; i++) out[i] = 7;
+        for (int t = rank; t < TERMS; t += size) {
+            term(t, x);
+            for (int b = 0; b < BUCKETS; b++) thaw_sums_add(s, 0, b, x);
+        }
+        size_t told = 0;
+        for (int b = 0; b < BUCKETS; b++) {
+            size_t from, to;
+            thaw_sums_own(s, b, &from, &to);
+            thaw_sums_start(s, b);
+            thaw_sums_wait(s, b, out);
+            if (to > from) assert_memory_equal(out + from, whole + from, (to - from) * sizeof *out);
+            told += to - from;
+            if (asked)
+                assert_int_equal(to - from, share[b * (size + 1) + rank + 1] - share[b * (size + 1) + rank]);
+        }
+        for (int i = 0; i < N; i++) told += out[i] == 7;
+        assert_int_equal(told, N);
+        thaw_sums_free(&s); // with terms that nobody settled
+    }
+}
+
+// Numbers beside the sums, of two rounds; what is shared is the owners'.
+static void what_is_carried_and_shared(void **state) {
+    static float x[N], out[N];
     struct thaw_sums *s = NULL;
     const int size = thaw_comm_size(comm);
     (void)state;
+    assert_int_equal(thaw_sums_new(&s, comm, begin, BUCKETS, NULL, CARRIED, THREADS, NULL), 0);
+    term(0, x);
     for (int round = 0; round < 2; round++) {
-        assert_int_equal(thaw_sums_new(&s, comm, begin, BUCKETS, CARRIED, THREADS, NULL), 0);
-        term(thaw_comm_rank(comm), x);
-        for (int step = 0; step < 2; step++) {
-            for (int b = 0; b < BUCKETS; b++) thaw_sums_add(s, b % THREADS, b, x);
-            thaw_sums_carried(s)[0] = thaw_comm_rank(comm);
-            thaw_sums_carried(s)[1] = -1;
-            thaw_sums_start(s, 1, round ? BUCKETS - 1 : 1);
-            if (!round) thaw_sums_start(s, BUCKETS - 1, 1);
-            thaw_sums_start(s, 0, 1);
-            for (int b = BUCKETS - 1; b >= 0; b--)
-                assert_true(thaw_sums_wait(s, b, round ? together : apart));
-            assert_int_equal(thaw_sums_carried(s)[0], size * (size - 1) / 2);
-            assert_int_equal(thaw_sums_carried(s)[1], -size);
-        }
-        if (round) thaw_sums_start(s, 0, BUCKETS); // nobody waits for it
-        thaw_sums_free(&s);
+        for (int b = 0; b < BUCKETS; b++) thaw_sums_add(s, b % THREADS, b, x);
+        thaw_sums_carried(s)[0] = thaw_comm_rank(comm);
+        thaw_sums_carried(s)[1] = -1;
+        assert_true(round_trip(s, out));
+        assert_int_equal(thaw_sums_carried(s)[0], size * (size - 1) / 2);
+        assert_int_equal(thaw_sums_carried(s)[1], -size);
     }
-    assert_memory_equal(apart, together, sizeof apart);
+    for (int i = 0; i < N; i++) out[i] = (float)thaw_comm_rank(comm);
+    for (int b = 0; b < BUCKETS; b++) thaw_sums_share(s, b, out);
+    thaw_sums_finish(s);
+    assert_true(out[0] == (float)(size - 1)); // too short to be cut
+    for (int b = 1; b < BUCKETS; b++) {
+        assert_true(out[begin[b]] == 0 && out[begin[b + 1] - 1] == (float)(size - 1));
+        for (size_t i = begin[b] + 1; i < begin[b + 1]; i++) assert_true(out[i] >= out[i - 1]);
+    }
+    thaw_sums_free(&s);
 }
 
 // Gradients that fall or grow from step to step keep their precision.
@@ -115,13 +161,12 @@ static void scale_follows(void **state) {
     static float x[N], out[N];
     struct thaw_sums *s = NULL;
     (void)state;
-    assert_int_equal(thaw_sums_new(&s, comm, begin, BUCKETS, CARRIED, THREADS, NULL), 0);
+    assert_int_equal(thaw_sums_new(&s, comm, begin, BUCKETS, NULL, CARRIED, THREADS, NULL), 0);
     for (int step = 0; step < 120; step++) {
         const double size = step < 60 ? ldexp(1, -step) : ldexp(1, -60 + 8 * (step - 60) / 8);
         for (int i = 0; i < N; i++) x[i] = (float)(size * (1 + i % 7) / 7);
         for (int b = 0; b < BUCKETS; b++) thaw_sums_add(s, 0, b, x);
-        for (int b = 0; b < BUCKETS; b++) thaw_sums_start(s, b, 1);
-        for (int b = 0; b < BUCKETS; b++) assert_true(thaw_sums_wait(s, b, out));
+        assert_true(round_trip(s, out));
         for (int i = 0; i < N; i++) {
             const double want = (double)x[i] * thaw_comm_size(comm);
             assert_true(fabs((double)out[i] - want) <= 1e-6 * want);
@@ -133,9 +178,8 @@ static void scale_follows(void **state) {
 int main(void) {
     if (thaw_comm_begin(&comm, NULL)) return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(same_sum_for_any_cut),
-        cmocka_unit_test(spoilt_terms_are_noticed),
-        cmocka_unit_test(buckets_travel_together),
+        cmocka_unit_test(same_sum_for_any_cut), cmocka_unit_test(spoilt_terms_are_noticed),
+        cmocka_unit_test(shares_stay_apart),    cmocka_unit_test(what_is_carried_and_shared),
         cmocka_unit_test(scale_follows),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
