@@ -123,10 +123,14 @@ static int generator_work(struct thaw_cold_work *w, const struct thaw_cold *c, s
 }
 
 static int types_work(struct thaw_cold_work *w, const struct thaw_cold *c, struct thaw_err *err) {
-    const size_t n = (size_t)c->types.n;
+    const size_t n = (size_t)c->types.n, k = (size_t)c->k;
     int code = thaw_alloc(&w->type_weight, n, sizeof *w->type_weight, "types", err);
+    if (!code) code = thaw_alloc(&w->type_all, n, sizeof *w->type_all, "types", err);
     if (!code) code = thaw_alloc(&w->type_share, n, sizeof *w->type_share, "types", err);
-    return code ? code : thaw_alloc(&w->type_match, n, sizeof *w->type_match, "types", err);
+    if (!code)
+        code = thaw_alloc(&w->type_match, COLD_TYPES_TOGETHER * n, sizeof *w->type_match, "types", err);
+    return code ? code
+                : thaw_alloc(&w->type_rows, COLD_TYPES_TOGETHER * k, sizeof *w->type_rows, "types", err);
 }
 
 int thaw_cold_work_new(struct thaw_cold_work **out, const struct thaw_cold *c, struct thaw_err *err) {
@@ -158,11 +162,11 @@ int cold_scores(const struct thaw_cold *c, struct thaw_cold_work *w, struct thaw
 void thaw_cold_work_free(struct thaw_cold_work **out) {
     struct thaw_cold_work *w = *out;
     if (!w) return;
-    void *const owned[] = {w->item,     w->at,          w->strength,   w->a,         w->b,
-                           w->t,        w->mean,        w->query,      w->scores,    w->doubt,
-                           w->g.noise,  w->g.one,       w->g.two,      w->g.hidden,  w->g.base,
-                           w->g.pooled, w->g.latent,    w->g.query,    w->g.attend,  w->g.match,
-                           w->g.weight, w->type_weight, w->type_share, w->type_match};
+    void *const owned[] = {
+        w->item,        w->at,       w->strength,   w->a,          w->b,        w->t,       w->mean,
+        w->query,       w->scores,   w->doubt,      w->g.noise,    w->g.one,    w->g.two,   w->g.hidden,
+        w->g.base,      w->g.pooled, w->g.latent,   w->g.query,    w->g.attend, w->g.match, w->g.weight,
+        w->type_weight, w->type_all, w->type_share, w->type_match, w->type_rows};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
     free(w);
     *out = NULL;

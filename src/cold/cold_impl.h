@@ -59,6 +59,8 @@ struct thaw_cold {
     struct quick factors, latents; // of thaw_cold_warm
 };
 
+enum { COLD_TYPES_TOGETHER = 8 }; // items that T looks at together
+
 struct thaw_cold_work {
     const struct thaw_cold *c;
     // What is known and counts: items, what training takes for their strength, place in the newcomer's list.
@@ -76,8 +78,9 @@ struct thaw_cold_work {
     float *scores;       // nitems
     float *doubt;        // rows of a block x k
     // T: of each type
-    double *type_weight, *type_share; // posterior weight; what it would take of an item
-    float *type_match;                // its preference for an item
+    double *type_weight;           // posterior weight
+    double *type_all, *type_share; // 1 / what it would take of all items; what part of them items are
+    float *type_match, *type_rows; // some items x what it would take of them; the items' factors
     struct gen_work {
         float *noise;            // samples x noise
         float *one, *two, *base; // samples x hidden: before the first and the second ELU; hidden

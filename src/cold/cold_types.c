@@ -68,22 +68,40 @@ static int64_t users_of(const struct thaw_cold *c, int64_t item, const uint32_t 
 
 // ---- How well a type explains what is known ----
 
-// match[u] += log of type u's probability of taking the item, of all that it would take.
-static void add_item(const struct thaw_cold *c, const Thaw__Known *k, int64_t item, struct thaw_cold_work *w,
-                     double *match) {
+// Probabilities that are multiplied before a logarithm is taken: they cannot underflow, as each is a float.
+enum { TOGETHER = COLD_TYPES_TOGETHER };
+
+// type_all[u] = 1 / what type u would take of all items.
+static void take_all(const struct thaw_cold *c, const Thaw__Known *k, struct thaw_cold_work *w) {
     const struct cold_types *t = &c->types;
     const double own = k->types_own, others = (double)t->users.shape.rows + .5 * (double)c->nitems;
     const double *mass = t->mass.data, background = k->types_background / (double)t->n;
-    const uint32_t *user;
-    int32_t part;
-    const int64_t n = users_of(c, item, &user);
-    thaw_score(cold_row(c, item, &part), 1, t->factors.data, t->n, c->k, w->type_match);
-    for (int64_t u = 0; u < t->n; u++) // popularity: nobody counts as half a type
-        w->type_share[u] = (1 - own) * (fmax((double)w->type_match[u], 0) + background * ((double)n + .5));
-    for (int64_t i = 0; i < n; i++) w->type_share[user[i]] += own;
     for (int64_t u = 0; u < t->n; u++)
-        match[u] +=
-            log(w->type_share[u] / (own * mass[2 * u] + (1 - own) * (mass[2 * u + 1] + background * others)));
+        w->type_all[u] = 1 / (own * mass[2 * u] + (1 - own) * (mass[2 * u + 1] + background * others));
+}
+
+// match[u] += log of type u's probability of taking the m items, of all that it would take.
+static void add_items(const struct thaw_cold *c, const Thaw__Known *k, const int64_t *item, int m,
+                      struct thaw_cold_work *w, double *match) {
+    const struct cold_types *t = &c->types;
+    const float own = (float)k->types_own;
+    const double background = k->types_background / (double)t->n;
+    float *rows = w->type_rows;
+    int32_t part;
+    for (int j = 0; j < m; j++)
+        memcpy(rows + j * c->k, cold_row(c, item[j], &part), (size_t)c->k * sizeof *rows);
+    thaw_score(rows, m, t->factors.data, t->n, c->k, w->type_match);
+    for (int64_t u = 0; u < t->n; u++) w->type_share[u] = 1;
+    for (int j = 0; j < m; j++) {
+        float *taste = w->type_match + j * t->n;
+        const uint32_t *user;
+        const int64_t n = users_of(c, item[j], &user);
+        const float popular = (float)(background * ((double)n + .5)); // nobody counts as half a type
+        for (int64_t u = 0; u < t->n; u++) taste[u] = (1 - own) * ((taste[u] > 0 ? taste[u] : 0) + popular);
+        for (int64_t i = 0; i < n; i++) taste[user[i]] += own;
+        for (int64_t u = 0; u < t->n; u++) w->type_share[u] *= (double)taste[u] * w->type_all[u];
+    }
+    for (int64_t u = 0; u < t->n; u++) match[u] += log(w->type_share[u]);
 }
 
 // match[a * pitch + u] += times the a-th feature's part of the cosine of the profiles of newcomer and type u.
@@ -116,7 +134,11 @@ static void likelihoods(const struct thaw_cold *c, const struct thaw_newcomer *w
         thaw_cold_default_known(&store, known->known);
         known = &store;
     }
-    for (int64_t i = 0; i < w->n; i++) add_item(c, known, w->item[i], w, match + i * pitch);
+    take_all(c, known, w);
+    for (int64_t i = 0, m; i < w->n; i += m) {
+        m = pitch ? 1 : w->n - i < TOGETHER ? w->n - i : TOGETHER;
+        add_items(c, known, w->item + i, (int)m, w, match + i * pitch);
+    }
     for (int64_t at = 0; at < (pitch ? w->n * pitch : c->types.n); at++) match[at] *= known->types_sharpness;
     if (c->types.profile_indptr.data && known->types_profile > 0)
         add_profile(c, known->types_profile, who, match + w->n * pitch, pitch);
