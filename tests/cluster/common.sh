@@ -80,9 +80,10 @@ END
 # The run that nothing happens to: on this machine, in one rank, without Slurm. same_as_reference waits for it.
 start_reference() {
     rm -rf "$tmp/reference"
-    mkdir "$tmp/reference"
+    mkdir "$tmp/reference" "$tmp/reference/mpi"
     cp "$tmp/job.ini" "$tmp/reference/"
-    (cd "$tmp/reference" && exec setpriv --pdeathsig KILL nice -n 10 thaw run job.ini --quiet) >"$tmp/reference/out" 2>&1 &
+    (export OMPI_MCA_orte_tmpdir_base=$tmp/reference/mpi # of its own: other tests begin and end
+        cd "$tmp/reference" && exec setpriv --pdeathsig KILL nice -n 10 thaw run job.ini --quiet) >"$tmp/reference/out" 2>&1 &
     reference=$!
 }
 same_as_reference() { # FOLDER: of the job, all that it has made
