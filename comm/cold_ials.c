@@ -9,7 +9,7 @@ void thaw_ials_begin(struct thaw_ials *t, struct thaw_comm *c, const struct thaw
     t->als.biases = false;
 }
 
-static int load(struct thaw_ials *t, const struct thaw_als_config *config, struct thaw_err *err) {
+static int load(struct thaw_ials *t, const struct thaw_als_config config[2], struct thaw_err *err) {
     const struct thaw_half_options exchange = {.exchange_bytes = t->exchange_bytes};
     if (t->loaded) thaw_interactions_clear(&t->in);
     t->loaded = false;
@@ -33,11 +33,12 @@ int thaw_ials_train(struct thaw_ials *t, int factors, double unobserved, double 
     t->als.factors = factors;
     t->als.unobserved_weight = unobserved;
     t->als.regularization = regularization;
-    const struct thaw_als_config config = thaw_als_config_of(&t->als, THAW_ALS_CHOLESKY, THAW_ALS_F32, 1, 0);
+    const struct thaw_als_config exact = thaw_als_config_of(&t->als, THAW_ALS_CHOLESKY, THAW_ALS_F32, 1, 0),
+                                 config[2] = {exact, exact};
     thaw_fit_free(&t->fit);
-    int code = thaw_comm_agree(t->c, thaw_als_check(&config, err), err);
-    if (!code && before != factors) code = load(t, &config, err);
-    if (!code) code = thaw_fit_new(&t->fit, t->c, &config, &t->in, t->als.seed, err);
+    int code = thaw_comm_agree(t->c, thaw_als_check(&exact, err), err);
+    if (!code && before != factors) code = load(t, config, err);
+    if (!code) code = thaw_fit_new(&t->fit, t->c, config, &t->in, t->als.seed, err);
     if (!code) code = thaw_fit_begin(t->fit, err);
     for (int i = 0; !code && i < THAW_IALS_SWEEPS; i++) code = sweep(t, err);
     if (code) {
@@ -52,7 +53,7 @@ int thaw_ials_train(struct thaw_ials *t, int factors, double unobserved, double 
 
 struct thaw_heldout_model thaw_ials_model(const struct thaw_ials *t, double unobserved,
                                           double regularization) {
-    struct thaw_heldout_model m = {.config = t->fit->config,
+    struct thaw_heldout_model m = {.config = t->fit->config[THAW_USERS],
                                    .items = &t->in.plan[THAW_ITEMS],
                                    .rows = t->fit->rows[THAW_ITEMS],
                                    .gramian = t->fit->gramian[THAW_ITEMS],

@@ -34,7 +34,7 @@ static int sweep_new(struct thaw_als_sweep **s, const struct thaw_fit *f,
 }
 
 static void init_items(struct thaw_fit *f, uint64_t seed) {
-    const double scale = 0.1 / sqrt(f->config.k);
+    const double scale = 0.1 / sqrt(f->config[0].k);
     const struct thaw_interactions *in = f->in;
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < in->rows[THAW_ITEMS]; i++)
@@ -43,7 +43,7 @@ static void init_items(struct thaw_fit *f, uint64_t seed) {
                               THAW_STREAM_FACTORS_ITEMS, in->first_row[THAW_ITEMS] + i, scale);
 }
 
-int thaw_fit_new(struct thaw_fit **out, struct thaw_comm *c, const struct thaw_als_config *config,
+int thaw_fit_new(struct thaw_fit **out, struct thaw_comm *c, const struct thaw_als_config config[2],
                  const struct thaw_interactions *in, uint64_t seed, struct thaw_err *err) {
     struct thaw_fit *f = NULL;
     const size_t kk = (size_t)config->k * (size_t)config->k;
@@ -68,7 +68,7 @@ int thaw_fit_new(struct thaw_fit **out, struct thaw_comm *c, const struct thaw_a
         return code;
     }
     f->c = c;
-    f->config = *config;
+    for (int side = 0; side < 2; side++) f->config[side] = config[side];
     f->in = in;
     f->columns = thaw_als_columns(config);
     init_items(f, seed);
@@ -108,7 +108,7 @@ static int diverged(const struct thaw_fit *f, struct thaw_err *err) {
 static int update_gramian(struct thaw_fit *f, enum thaw_side side, struct thaw_err *err) {
     struct thaw_err own = THAW_ERR_INIT;
     if (!f->gramian[side]) return THAW_OK;
-    const int code = thaw_sweep_gramian(f->c, &f->in->plan[side], f->rows[side], f->config.k, f->columns,
+    const int code = thaw_sweep_gramian(f->c, &f->in->plan[side], f->rows[side], f->config[0].k, f->columns,
                                         f->gramian[side], &own);
     if (code == THAW_EDIVERGED) return diverged(f, err);
     if (code && err) *err = own;
@@ -132,7 +132,7 @@ static int half_sweep(struct thaw_fit *f, enum thaw_side side, struct thaw_err *
     const double start = thaw_time_s(), cpu = user_cpu_s();
     struct thaw_als_sweep *s = NULL;
     f->stats[side] = (struct thaw_sweep_stats){0};
-    int code = thaw_comm_agree(f->c, sweep_new(&s, f, &f->config, side, err), err);
+    int code = thaw_comm_agree(f->c, sweep_new(&s, f, &f->config[side], side, err), err);
     if (!code)
         code = thaw_sweep(f->c, s, f->in->half[side], f->window, thaw_side_name[side], f->in->first_row[side],
                           f->rows[opposite(side)], f->rows[side], side == THAW_ITEMS ? f->row_loss : NULL,
@@ -151,7 +151,7 @@ static void part_terms(const struct thaw_fit *f, enum thaw_side side, int64_t be
     terms[0] = terms[1] = 0;
     for (int64_t i = begin; i < end; i++) {
         const double norm2 = thaw_norm2(f->rows[side] + i * f->columns, f->columns);
-        terms[1] += thaw_als_lambda(&f->config, m, f->in->degree[side][i]) * norm2;
+        terms[1] += thaw_als_lambda(&f->config[side], m, f->in->degree[side][i]) * norm2;
         if (side == THAW_ITEMS) terms[0] += f->row_loss[i];
     }
 }
@@ -172,9 +172,9 @@ static int measure(struct thaw_fit *f, struct thaw_err *err) {
     }
     if ((code = thaw_comm_exact_sum(f->c, terms, n[0] + n[1], 2, sum, err))) goto done;
     double pairs = 0; // sum over all pairs of s^2 = <X'X, Y'Y>
-    for (int i = 0; f->gramian[0] && i < f->config.k * f->config.k; i++)
+    for (int i = 0; f->gramian[0] && i < f->config[0].k * f->config[0].k; i++)
         pairs += f->gramian[0][i] * f->gramian[1][i];
-    f->objective = sum[0] + sum[1] + f->config.unobserved * pairs;
+    f->objective = sum[0] + sum[1] + f->config[0].unobserved * pairs;
     if (!isfinite(f->objective)) code = diverged(f, err);
 done:
     free(terms);
@@ -198,7 +198,7 @@ int thaw_fit_iterate(struct thaw_fit *f, struct thaw_err *err) {
 }
 
 int thaw_fit_fold_in(struct thaw_fit *f, struct thaw_err *err) {
-    const struct thaw_als_config config = thaw_fold_in_config(&f->config);
+    const struct thaw_als_config config = thaw_fold_in_config(&f->config[THAW_USERS]);
     struct thaw_sweep_stats stats = {0};
     struct thaw_als_sweep *s = NULL;
     float *x = NULL;

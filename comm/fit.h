@@ -8,7 +8,7 @@
 
 struct thaw_fit {
     struct thaw_comm *c;
-    struct thaw_als_config config;
+    struct thaw_als_config config[2];   // of each side's half-sweeps; they differ in nothing but cg's
     const struct thaw_interactions *in; // borrowed
     int columns;
     struct thaw_window *window; // opposite rows at hand
@@ -24,7 +24,7 @@ struct thaw_fit {
 
 // Collective. Factors at their start: users zero, items small random numbers keyed by (seed, row, column);
 // rows without training interactions are zero. THAW_EMEM.
-int thaw_fit_new(struct thaw_fit **f, struct thaw_comm *c, const struct thaw_als_config *config,
+int thaw_fit_new(struct thaw_fit **f, struct thaw_comm *c, const struct thaw_als_config config[2],
                  const struct thaw_interactions *in, uint64_t seed, struct thaw_err *err);
 void thaw_fit_free(struct thaw_fit **f); // collective
 

@@ -32,6 +32,7 @@ struct thaw_als_config thaw_als_config_of(const Thaw__Als *als, enum thaw_als_so
                                     .lambda = als->regularization,
                                     .nu = als->reg_exponent,
                                     .cg_steps = cg_steps,
+                                    .relaxation = 1,
                                     .cg_tolerance = cg_tolerance};
 }
 
@@ -362,13 +363,13 @@ static int check_wish(const struct thaw_virtual_wish *v, const Thaw__Als *als, s
 }
 
 // Collective. What counts of both sides, as training solves it.
-static int load_sides(struct loader *l, const struct thaw_als_config *config,
+static int load_sides(struct loader *l, const struct thaw_als_config config[2],
                       const struct thaw_half_options *o, struct thaw_err *err) {
     int code = allocate(l, err);
     if (!code) code = make_room(l, THAW_USERS, err);
     if (!code) code = load_users(l, err);
     if ((code = thaw_comm_agree(l->c, code, err))) return code;
-    if ((code = make_half(l, THAW_USERS, config, o, err))) return code;
+    if ((code = make_half(l, THAW_USERS, &config[THAW_USERS], o, err))) return code;
     if (l->virtual.wish.files)
         code = thaw_virtual_add_exchange(&l->virtual, l->c, &l->in->plan[THAW_ITEMS], l->budget, err);
     if (code) return code;
@@ -376,12 +377,12 @@ static int load_sides(struct loader *l, const struct thaw_als_config *config,
     code = thaw_comm_agree(l->c, make_room(l, THAW_ITEMS, err), err);
     if (!code) code = load_items(l, err);
     if ((code = thaw_comm_agree(l->c, code, err))) return code;
-    return make_half(l, THAW_ITEMS, config, o, err);
+    return make_half(l, THAW_ITEMS, &config[THAW_ITEMS], o, err);
 }
 
 int thaw_interactions_load_with(struct thaw_interactions *in, struct thaw_comm *c,
                                 const struct thaw_dataset *d, const Thaw__Als *als,
-                                const struct thaw_als_config *config, const struct thaw_half_options *o,
+                                const struct thaw_als_config config[2], const struct thaw_half_options *o,
                                 const struct thaw_virtual_wish *v, struct thaw_err *err) {
     *in = (struct thaw_interactions){0};
     struct loader l = {.in = in, .c = c, .d = d, .als = als, .budget = o->exchange_bytes / 2};
@@ -390,7 +391,7 @@ int thaw_interactions_load_with(struct thaw_interactions *in, struct thaw_comm *
     int code = check_wish(&l.virtual.wish, als, err);
     if (!code) code = load_sides(&l, config, o, err);
     if (!code) code = totals(&l, err);
-    if (!code) code = make_held(&l, config, o, err);
+    if (!code) code = make_held(&l, &config[THAW_USERS], o, err);
     free(l.index);
     free(l.value);
     free(l.has);
@@ -405,7 +406,7 @@ int thaw_interactions_load_with(struct thaw_interactions *in, struct thaw_comm *
 }
 
 int thaw_interactions_load(struct thaw_interactions *in, struct thaw_comm *c, const struct thaw_dataset *d,
-                           const Thaw__Als *als, const struct thaw_als_config *config,
+                           const Thaw__Als *als, const struct thaw_als_config config[2],
                            const struct thaw_half_options *o, struct thaw_err *err) {
     return thaw_interactions_load_with(in, c, d, als, config, o, NULL, err);
 }

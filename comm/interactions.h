@@ -69,16 +69,16 @@ struct thaw_interactions {
     int64_t extra;      // virtual users
     double mean;        // mean strength or rating of the training interactions
 };
-// Collective. Read and verify this rank's parts of both sides. config, o: as for thaw_half_new; held-out
-// users are to be solved exactly, from f32 rows. THAW_EMEM, THAW_EUSAGE, THAW_EDATA (damage; NaN),
-// THAW_ENOINPUT.
+// Collective. Read and verify this rank's parts of both sides. config: of each side's half-sweeps; o:
+// as for thaw_half_new; held-out users are to be solved exactly, from f32 rows. THAW_EMEM, THAW_EUSAGE,
+// THAW_EDATA (damage; NaN), THAW_ENOINPUT.
 int thaw_interactions_load(struct thaw_interactions *in, struct thaw_comm *c, const struct thaw_dataset *d,
-                           const Thaw__Als *als, const struct thaw_als_config *config,
+                           const Thaw__Als *als, const struct thaw_als_config config[2],
                            const struct thaw_half_options *o, struct thaw_err *err);
 // The same with virtual interactions (v NULL: without). Refused for the explicit model: THAW_EUSAGE.
 int thaw_interactions_load_with(struct thaw_interactions *in, struct thaw_comm *c,
                                 const struct thaw_dataset *d, const Thaw__Als *als,
-                                const struct thaw_als_config *config, const struct thaw_half_options *o,
+                                const struct thaw_als_config config[2], const struct thaw_half_options *o,
                                 const struct thaw_virtual_wish *v, struct thaw_err *err);
 // Local. Rows of this rank's users, `columns` each, without the virtual ones: from all rows, and back
 // (virtual users get zeros).

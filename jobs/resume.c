@@ -28,10 +28,15 @@ static void put_real(struct settings *s, const char *name, double value) {
     put_text(s, name, text);
 }
 
-static const char *option(const Thaw__Run *run, const char *name) {
+// `missing`: where a run of an older version did not know the option.
+static const char *option_or(const Thaw__Run *run, const char *name, const char *missing) {
     for (size_t i = 0; run && i < run->n_options; i++)
         if (strcmp(run->options[i]->name, name) == 0) return run->options[i]->value;
-    return "";
+    return missing;
+}
+
+static const char *option(const Thaw__Run *run, const char *name) {
+    return option_or(run, name, "");
 }
 
 static void put_holdout(struct settings *s, const Thaw__Als *a) {
@@ -75,6 +80,8 @@ static void settings_of(struct settings *s, const Thaw__Model *m) {
     put_text(s, "gather", option(m->run, "gather"));
     if (strcmp(solver, "cholesky") != 0) {
         put_text(s, "cg-steps", option(m->run, "cg-steps"));
+        put_text(s, "cg-item-steps", option_or(m->run, "cg-item-steps", "0"));
+        put_text(s, "relaxation", option_or(m->run, "relaxation", "1"));
         put_text(s, "cg-tolerance", option(m->run, "cg-tolerance"));
     }
 }

@@ -237,16 +237,18 @@ static int load(struct thaw_training *t, struct thaw_err *err) {
     const struct thaw_half_options exchange = {.exchange = (enum thaw_exchange_mode)t->o->exchange,
                                                .exchange_bytes = t->o->exchange_bytes};
     const struct thaw_virtual_wish wish = {t->virtual, t->o->virtual_weight, t->o->virtual_users};
-    int code =
-        thaw_interactions_load_with(&t->in, t->c, t->dataset, &t->als, &t->config, &exchange, &wish, err);
+    struct thaw_als_config config[2];
+    thaw_train_configs(t, config);
+    int code = thaw_interactions_load_with(&t->in, t->c, t->dataset, &t->als, config, &exchange, &wish, err);
     if (code) return code;
     if (t->in.nnz == 0)
         return thaw_fail(err, THAW_EDATA, "%s: no interaction is left to train on", t->o->data);
     if (t->als.biases) t->config.mean = t->als.mean = t->in.mean;
     choose_weights(t);
     t->model.interactions = t->in.nnz;
+    thaw_train_configs(t, config);
     code = thaw_train_print_loaded(t, err);
-    if (!code) code = thaw_fit_new(&t->fit, t->c, &t->config, &t->in, t->als.seed, err);
+    if (!code) code = thaw_fit_new(&t->fit, t->c, config, &t->in, t->als.seed, err);
     if (!code && t->old) code = load_factors(t, err);
     if (!code) code = thaw_fit_begin(t->fit, err);
     if (!code) code = load_watched(t, err);

@@ -61,6 +61,12 @@ static const struct thaw_opt options_table[] = {
            "halves the traffic, and moves the objective by about 1e-5 of its value. All arithmetic is in 32 "
            "bits or more. auto: bf16 with cg, f32 with cholesky."),
     OPTION(INT, "cg-steps", cg_steps, "N", "3", 1, 1000, "Most steps of conjugate gradients for a row."),
+    OPTION(INT, "cg-item-steps", cg_item_steps, "N", "0", 0, 1000,
+           "The same for items' rows, which are the longer ones; 0: as --cg-steps."),
+    OPTION(REAL, "relaxation", relaxation, "W", "1", 1, 1.99,
+           "Over-relaxation: a step for an item's row goes W times as far as its own objective asks for "
+           "(cg). 1.5 to 1.8 "
+           "often spare a step or some iterations."),
     OPTION(REAL, "cg-tolerance", cg_tolerance, "T", "1e-3", 0, 1,
            "A row's conjugate gradients end when what the row's objective can still fall by is at most T "
            "squared of it."),
@@ -170,6 +176,13 @@ void thaw_train_choose_solver(struct thaw_training *t) {
         t->config.gather = t->config.solver == THAW_ALS_CG ? THAW_ALS_BF16 : THAW_ALS_F32;
     else
         t->config.gather = o->gather == 2 ? THAW_ALS_BF16 : THAW_ALS_F32;
+}
+
+void thaw_train_configs(const struct thaw_training *t, struct thaw_als_config config[2]) {
+    const struct thaw_train_options *o = t->o;
+    config[THAW_USERS] = config[THAW_ITEMS] = t->config;
+    if (o->cg_item_steps) config[THAW_ITEMS].cg_steps = (int)o->cg_item_steps;
+    config[THAW_ITEMS].relaxation = o->relaxation;
 }
 
 static double chosen(double value, double own) {

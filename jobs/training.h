@@ -14,9 +14,11 @@ enum { THAW_QUALITY_CUTOFF = 20, THAW_TRAIN_MEASURES = 9 };
 struct thaw_train_options {
     const char *data, *out, *holdout_list, *virtual;
     int model, weighting, strength, biases, solver, gather, exchange;
-    int64_t factors, iterations, cg_steps, seed, holdout_seed, patience, quality_every, quality_known;
+    int64_t factors, iterations, cg_steps, cg_item_steps, seed, holdout_seed, patience, quality_every,
+        quality_known;
     int64_t checkpoint_every, exchange_bytes;
-    double alpha, unobserved, regularization, exponent, cg_tolerance, holdout, tolerance, checkpoint_minutes;
+    double alpha, unobserved, regularization, exponent, relaxation, cg_tolerance, holdout, tolerance,
+        checkpoint_minutes;
     double virtual_weight;
     bool force, virtual_users;
     struct thaw_job_common common;
@@ -86,6 +88,7 @@ int thaw_training_load(const struct thaw_training *t, const struct thaw_model *m
 int thaw_train_describe(struct thaw_training *t, struct thaw_err *err);
 // Local. --solver and --gather, for the opened dataset.
 void thaw_train_choose_solver(struct thaw_training *t);
+void thaw_train_configs(const struct thaw_training *t, struct thaw_als_config config[2]); // of each side
 
 // Collective. What people and the log are told. train_plan.c: work and memory as planned, and what became of
 // it. THAW_EMEM.

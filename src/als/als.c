@@ -74,6 +74,8 @@ int thaw_als_check(const struct thaw_als_config *c, struct thaw_err *err) {
         return thaw_fail(err, THAW_EUSAGE, "biases belong to the explicit model; leave --biases out");
     if (c->cg_steps < 1 || !(c->cg_tolerance >= 0))
         return thaw_fail(err, THAW_EUSAGE, "--cg-steps must be at least 1, --cg-tolerance at least 0");
+    if (!(c->relaxation > 0 && c->relaxation < 2))
+        return thaw_fail(err, THAW_EUSAGE, "--relaxation %g must be above 0 and below 2", c->relaxation);
     return THAW_OK;
 }
 

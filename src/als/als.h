@@ -57,6 +57,7 @@ struct thaw_als_config {
     double unobserved;   // a0
     double lambda, nu;   // regularization and its exponent
     int cg_steps;        // most CG steps of a row
+    double relaxation;   // a CG step goes so many times as far, above 0 and below 2; 1: to the lowest point
     double cg_tolerance; // stop when r'D^-1 r, a bound of what a row can still gain, <= tolerance^2 * its
                          // objective
 };

@@ -6,6 +6,10 @@
 // can still fall by: that ends a row. The objective itself comes free: at the start from the first pass's
 // dots, then each step lowers it by a rho; less z'dz it is the observed loss.
 //
+// Over-relaxed, by 1 < w < 2, z goes w times as far along each direction. Directions are conjugate, so the
+// objective is a sum of parabolas, one for each, and a step lowers it by w (2 - w) a rho, whatever the others
+// do: a row still never gets worse. Next half-sweeps gain what this one gives up (docs/algorithms.md).
+//
 // The first pass reads the opposite rows from all over memory; it copies them, and later passes read the
 // copy, in order: from the second cache, and faster than by gathering again even beyond it. Only rows of more
 // interactions than PACK_BYTES hold are gathered in each pass.
@@ -57,6 +61,7 @@ static int solve(struct thaw_als_work *w, const struct thaw_als_sweep *s, const 
         .d = v + 3 * (ptrdiff_t)width,
         .inverse = v + 4 * (ptrdiff_t)width,
         .steps = s->config.cg_steps,
+        .relaxation = (float)s->config.relaxation,
         .tolerance2 = tolerance2(&s->config),
         .packs = row->n <= pack_rows(&s->config),
     };
@@ -158,13 +163,13 @@ static bool advance(struct thaw_als_long *l, const double *sums) {
     double along = energy(c->d, c->dir, width);
     for (int j = 0; j < width; j++) along += (double)c->dir[j] * sums[j];
     if (along <= 0) return false; // what is not finite goes on into z
-    const double a = c->rho / along;
+    const double a = c->rho / along, relaxation = l->s->config.relaxation, far = relaxation * a;
     for (int j = 0; j < width; j++) {
         const double q = sums[j] + (double)c->d[j] * (double)c->dir[j];
-        l->z[j] = (float)((double)l->z[j] + a * (double)c->dir[j]);
+        l->z[j] = (float)((double)l->z[j] + far * (double)c->dir[j]);
         c->r[j] = (float)((double)c->r[j] - a * q);
     }
-    c->f -= a * c->rho;
+    c->f -= relaxation * (2 - relaxation) * a * c->rho;
     return true;
 }
 

@@ -359,9 +359,11 @@ INLINE float cg_curvature(const struct thaw_als_cg *c, const int width) { // dir
     for (int j = 0; j < width; j += LANES) pq += load(c->dir + j) * load(c->q + j);
     return sum(pq);
 }
+// z, relaxed, and r as it is without relaxation, which the next direction needs.
 INLINE void cg_move(struct thaw_als_cg *c, const int width, float a) {
+    const float far = c->relaxation * a;
     for (int j = 0; j < width; j += LANES) {
-        store(c->z + j, load(c->z + j) + a * load(c->dir + j));
+        store(c->z + j, load(c->z + j) + far * load(c->dir + j));
         store(c->r + j, load(c->r + j) - a * load(c->q + j));
     }
 }
@@ -374,6 +376,7 @@ INLINE void cg_row(struct thaw_als_cg *c, const int width, void (*first)(struct 
     f += c->pass.loss;
     c->pass.residual = false, c->pass.p = c->dir, c->pass.out = c->q;
     float rho = cg_norm(c, width), beta = 0;
+    const double lowers = (double)c->relaxation * (2 - (double)c->relaxation);
     for (int step = 0; step < c->steps && rho > c->tolerance2 * f; step++) {
         cg_turn(c, width, beta);
         later(&c->pass); // q = A dir
@@ -381,7 +384,7 @@ INLINE void cg_row(struct thaw_als_cg *c, const int width, void (*first)(struct 
         if (along <= 0) break; // at rest to the last bit; what is not finite goes on into z
         const float a = rho / along;
         cg_move(c, width, a);
-        f -= (double)a * (double)rho;
+        f -= lowers * (double)a * (double)rho;
         const float next = cg_norm(c, width);
         beta = next / rho, rho = next;
     }

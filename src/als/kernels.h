@@ -44,6 +44,7 @@ struct thaw_als_cg {
     const uint32_t *moves;                // width
     float *z, *r, *q, *dir, *d, *inverse; // width, 64-byte aligned; z in and out
     int steps;
+    float relaxation;
     double tolerance2;
     bool packs;  // the row fits into pass.pack
     double loss; // out: the observed terms at the solution

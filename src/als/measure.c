@@ -365,7 +365,8 @@ int thaw_als_measure_kernels(const struct thaw_als_measure *m, const char *set, 
                                  .alpha = 10,
                                  .unobserved = 1,
                                  .lambda = 10,
-                                 .cg_steps = STEPS}};
+                                 .cg_steps = STEPS,
+                                 .relaxation = 1}};
     thaw_als_kernels_use(set);
     const int code = bench_begin(&b, err);
     if (!code) {

@@ -36,6 +36,19 @@ cp one.txt plain.txt
 check_launches "--solver cg --cg-tolerance 0 --factors 256 --iterations 4" "1 2"
 rm -rf one
 
+# Other steps for items than for users: fewer lead less far, over-relaxed ones farther.
+check_launches "--solver cg --cg-steps 2 --cg-item-steps 1 --relaxation 1.7" "1 2" "3 1"
+objective() { # CG-ITEM-STEPS RELAXATION
+    rm -rf relaxed
+    "${train[@]}" --solver cg --cg-steps 2 --cg-item-steps "$1" --relaxation "$2" --out relaxed --log relaxed.jsonl >/dev/null
+    sed -n 's/.*"objective":\([^,}]*\).*/\1/p' relaxed.jsonl | tail -n 1
+}
+echo "$(objective 1 1.7) $(objective 1 1) $(objective 2 1)" >objectives
+awk '{ exit !($1 > 0 && $1 < $2 && $3 < $2) }' objectives || fail "items' steps and relaxation: $(cat objectives)"
+expect 64 "${train[@]}" --solver cg --cg-steps 2 --cg-item-steps 1 --out one --relaxation 1.5
+grep -q 'relaxation 1.7, this run says 1.5' err || fail "refusal: $(cat err)"
+rm -rf one relaxed
+
 # Two threads are two threads, from the option and from the environment.
 "${train[@]}" --out threads --iterations 1 --threads 2 --log threads.jsonl >/dev/null
 OMP_NUM_THREADS=2 "${train[@]}" --out threads --iterations 2 --log threads.jsonl >/dev/null

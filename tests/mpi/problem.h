@@ -120,6 +120,7 @@ static inline struct thaw_als_config problem_config(enum thaw_als_model model, e
                                     .lambda = 0.03,
                                     .nu = 1,
                                     .cg_steps = 3,
+                                    .relaxation = 1,
                                     .cg_tolerance = 1e-4};
 }
 

@@ -123,7 +123,8 @@ static float *gather(const float *rows, int64_t n) {
 static struct trained train(const char *dir, enum thaw_als_solver solver, bool virtual, bool extra) {
     const Thaw__Als als = als_new();
     const struct thaw_half_options o = {.exchange_bytes = 1 << 16};
-    const struct thaw_als_config config = thaw_als_config_of(&als, solver, THAW_ALS_F32, 3, 1e-3);
+    const struct thaw_als_config one = thaw_als_config_of(&als, solver, THAW_ALS_F32, 3, 1e-3),
+                                 config[2] = {one, one};
     struct thaw_err err = THAW_ERR_INIT;
     struct thaw_dataset *d = NULL;
     struct thaw_virtual *v = NULL;
@@ -132,8 +133,8 @@ static struct trained train(const char *dir, enum thaw_als_solver solver, bool v
     assert_int_equal(thaw_dataset_open(&d, dir, NULL), 0);
     if (virtual) problem_ok(thaw_virtual_open(&v, made, d, &err), &err);
     const struct thaw_virtual_wish wish = {v, WEIGHT, extra};
-    problem_ok(thaw_interactions_load_with(&in, comm, d, &als, &config, &o, &wish, &err), &err);
-    problem_ok(thaw_fit_new(&fit, comm, &config, &in, 3, &err), &err);
+    problem_ok(thaw_interactions_load_with(&in, comm, d, &als, config, &o, &wish, &err), &err);
+    problem_ok(thaw_fit_new(&fit, comm, config, &in, 3, &err), &err);
     problem_ok(thaw_fit_begin(fit, &err), &err);
     for (int i = 0; i < 2; i++) problem_ok(thaw_fit_iterate(fit, &err), &err);
     problem_ok(thaw_fit_fold_in(fit, &err), &err);
@@ -303,7 +304,8 @@ static void test_refused(void **state) {
     struct thaw_dataset *d = NULL;
     const Thaw__Als als = als_new();
     const struct thaw_half_options o = {.exchange_bytes = 1 << 16};
-    const struct thaw_als_config config = thaw_als_config_of(&als, THAW_ALS_CG, THAW_ALS_F32, 3, 1e-3);
+    const struct thaw_als_config one = thaw_als_config_of(&als, THAW_ALS_CG, THAW_ALS_F32, 3, 1e-3),
+                                 config[2] = {one, one};
     struct thaw_interactions in;
     (void)state;
     assert_int_equal(thaw_dataset_open(&d, data, NULL), 0);
@@ -315,7 +317,7 @@ static void test_refused(void **state) {
     assert_int_equal(thaw_virtual_open(&v, made, d, NULL), 0);
     const struct thaw_virtual_wish wish = {v, WEIGHT, true};
     err = THAW_ERR_INIT;
-    assert_int_equal(thaw_interactions_load_with(&in, comm, d, &als, &config, &o, &wish, &err), THAW_EDATA);
+    assert_int_equal(thaw_interactions_load_with(&in, comm, d, &als, config, &o, &wish, &err), THAW_EDATA);
     assert_non_null(strstr(err.text, "wrong item or weight"));
     thaw_virtual_close(&v);
     thaw_dataset_close(&d);

@@ -47,6 +47,7 @@ static struct thaw_als_config config_of(enum thaw_als_model model, bool biases, 
                                     .lambda = 0.05,
                                     .nu = model == THAW_ALS_HU ? 0 : 0.7,
                                     .cg_steps = 100,
+                                    .relaxation = 1,
                                     .cg_tolerance = 0};
 }
 
@@ -279,6 +280,37 @@ static void test_few_steps(void **state) {
     problem_clear(&p);
 }
 
+// Over-relaxed steps end on the line through the start and the end of plain ones, so much farther, and the
+// loss is that of where they end. The second row is too long for the copy of its opposite rows.
+static void test_relaxation(void **state) {
+    (void)state;
+    static const int64_t lengths[] = {150, 8203};
+    enum { K = 100 };
+    for (int i = 0; i < SETS * 2 * MODELS; i++) {
+        struct problem p;
+        float start[MOST], plain[MOST], far[MOST];
+        double most, off = 0, way = 0;
+        const double relaxation = 1.7;
+        if (!use(sets[i % SETS])) continue;
+        struct thaw_als_config c = config_of(models[i / 6].model, models[i / 6].biases, K);
+        c.cg_steps = 2;
+        problem_new(&p, c, lengths[i / SETS % 2]);
+        for (int j = 0; j < p.d; j++) plain[j] = far[j] = start[j] = 0.02f * (float)(j % 5);
+        solve(&p, plain);
+        p.config.relaxation = relaxation;
+        prepare(&p);
+        const double loss = solve(&p, far);
+        for (int j = 0; j < p.d; j++) {
+            const double want = start[j] + relaxation * ((double)plain[j] - start[j]);
+            off += (far[j] - want) * (far[j] - want), way += (want - start[j]) * (want - start[j]);
+        }
+        assert_true(way > 0 && off <= 1e-8 * way);
+        assert_true(fabs(loss - reference_loss(&p, far, &most)) <= 1e-5 * most);
+        problem_clear(&p);
+    }
+    use_best();
+}
+
 static void test_no_interactions(void **state) {
     (void)state;
     for (int m = 0; m < MODELS; m++) {
@@ -404,11 +436,17 @@ static void test_not_finite(void **state) {
 
 static void test_check(void **state) {
     (void)state;
-    const struct thaw_als_config good = {
-        .model = THAW_ALS_HU, .k = 4, .alpha = 1, .unobserved = 1, .lambda = 1, .nu = 1, .cg_steps = 3};
-    struct thaw_als_config bad[7];
+    const struct thaw_als_config good = {.model = THAW_ALS_HU,
+                                         .k = 4,
+                                         .alpha = 1,
+                                         .unobserved = 1,
+                                         .lambda = 1,
+                                         .nu = 1,
+                                         .cg_steps = 3,
+                                         .relaxation = 1};
+    struct thaw_als_config bad[9];
     assert_int_equal(thaw_als_check(&good, NULL), 0);
-    for (int i = 0; i < 7; i++) bad[i] = good;
+    for (int i = 0; i < 9; i++) bad[i] = good;
     bad[0].k = 0;
     bad[1].k = THAW_ALS_FACTORS_MAX + 1;
     bad[2].lambda = 0;
@@ -416,7 +454,9 @@ static void test_check(void **state) {
     bad[4].unobserved = NAN;
     bad[5].biases = true;
     bad[6].cg_steps = 0;
-    for (int i = 0; i < 7; i++) assert_int_equal(thaw_als_check(&bad[i], NULL), THAW_EUSAGE);
+    bad[7].relaxation = 0;
+    bad[8].relaxation = 2;
+    for (int i = 0; i < 9; i++) assert_int_equal(thaw_als_check(&bad[i], NULL), THAW_EUSAGE);
 }
 
 static void test_init(void **state) {
@@ -436,6 +476,7 @@ int main(void) {
         cmocka_unit_test(test_cholesky),
         cmocka_unit_test(test_rows_that_do_not_fit),
         cmocka_unit_test(test_few_steps),
+        cmocka_unit_test(test_relaxation),
         cmocka_unit_test(test_no_interactions),
         cmocka_unit_test(test_company_does_not_matter),
         cmocka_unit_test(test_enter_and_leave),

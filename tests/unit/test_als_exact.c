@@ -52,7 +52,8 @@ static struct thaw_als_config config_of(enum thaw_als_model model, bool biases, 
                                     .unobserved = 0.3,
                                     .lambda = 0.05,
                                     .nu = model == THAW_ALS_RENDLE ? 0.7 : 0,
-                                    .cg_steps = 3};
+                                    .cg_steps = 3,
+                                    .relaxation = 1};
 }
 
 static void problem_begin(struct problem *p, struct thaw_als_config config) {
