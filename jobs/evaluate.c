@@ -166,9 +166,13 @@ static bool is_cold(const opts *o) {
 
 static int check(const opts *o, struct thaw_err *err) {
     if (o->against || o->tables) {
-        if (!o->against || !o->tables)
+        if (!o->tables)
             return thaw_fail(err, THAW_EUSAGE,
-                             "--against compares two: give --tables as well, and the reverse");
+                             "--against is compared with other tables: give --tables as well");
+        if (!o->against)
+            return thaw_fail(
+                err, THAW_EUSAGE,
+                "--tables are compared with others: give --against as well (--model measures one model)");
         return THAW_OK;
     }
     if (!o->model && !o->work)

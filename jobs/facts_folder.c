@@ -260,6 +260,8 @@ static const struct kind {
      tell_association},
     {"users-*.npy", "model", "manifest.pb", "train", &thaw__model__descriptor, tell_model},
     {"items-*.npz", "dataset", "manifest.pb", "prepare", &thaw__dataset__descriptor, tell_dataset},
+    {"users-*-of-*.csv", "virtual", "manifest.pb", "augment", &thaw__virtual__descriptor, tell_virtual},
+    // What somebody copied without its CSV, or a dataset that prepare had no time to finish.
     {"users-*.npz", "virtual", "manifest.pb", NULL, &thaw__virtual__descriptor, tell_virtual},
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };

@@ -238,6 +238,13 @@ static int announce(struct launch *l, int threads, struct thaw_err *err) {
     return THAW_OK;
 }
 
+// The environment may ask for vector code that this CPU, or any, has not.
+static void check_kernels(struct thaw_log *log) {
+    const char *wanted = getenv("THAW_KERNELS"), *used = thaw_als_kernels();
+    if (wanted && *wanted && strcmp(wanted, used) != 0 && strcmp(wanted, "portable") != 0)
+        thaw_log_warn(log, "THAW_KERNELS=%.40s: not on this CPU; %s is used", wanted, used);
+}
+
 // Collective.
 static int run_job(struct launch *l, struct thaw_err *err) {
     const struct thaw_job_common *common = thaw_job_common_of(l->job->cmd, l->options);
@@ -249,6 +256,7 @@ static int run_job(struct launch *l, struct thaw_err *err) {
                          err);
     if ((code = thaw_comm_agree(l->comm, code, err))) return code;
     if ((code = announce(l, threads, err))) return code;
+    check_kernels(l->log);
     const double limit_s = common ? common->stall_timeout_s : 0;
     if ((code = thaw_comm_watch(l->comm, l->name, limit_s, common && common->quiet, err))) return code;
     struct thaw_job_ctx ctx = {

@@ -66,11 +66,11 @@ assert few > 20 and made == round(.2 * 270) or abs(made - 54) <= 3, (few, made)
 PY
 
 # Stopped, saved, and gone on with, on other ranks: the same bytes. Checkpoints go when training is done.
-long=("${plain[@]}" --steps 400 --checkpoint-every 7 --checkpoint-minutes 0)
+long=("${plain[@]}" --steps 1000 --checkpoint-every 17 --checkpoint-minutes 0)
 expect 0 "${long[@]}" --out whole
-awk -F, 'NR > 1 { if (NR < 22) first += $2; else if (NR > 381) last += $2 } END { if (NR != 401 || !(last < first - 20 * .1)) { print first / 20, last / 20; exit 1 } }' \
+awk -F, 'NR > 1 { if (NR < 22) first += $2; else if (NR > 981) last += $2 } END { if (NR != 1001 || !(last < first - 20 * .1)) { print first / 20, last / 20; exit 1 } }' \
     whole/losses.csv || fail "the loss does not fall"
-expect 75 signal_at '"step":20,' TERM stopped.json "${long[@]}" --out stopped
+expect 75 signal_at '"step":40,' TERM stopped.json "${long[@]}" --out stopped
 grep -q 'stopped on request after step' err || fail "message: $(cat err)"
 [ ! -e stopped ] && [ "$(find stopped.checkpoint -name 'step-*' | wc -l)" = 2 ] || fail "left: $(ls stopped* stopped.checkpoint)"
 cp -r stopped.checkpoint hurt.checkpoint

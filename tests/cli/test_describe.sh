@@ -74,7 +74,8 @@ thaw describe all/log all/data -q --format csv >facts
 [ "$(head -n 1 facts)" = key,value ] && [ "$(grep -c '^folder,' facts)" = 2 ] || fail "as csv: $(cat facts)"
 
 cp -r all/prior 'a "b", c'
-thaw describe 'a "b", c' -q --format csv | grep -qx 'folder,"a ""b"", c"' || fail "quotes in csv"
+thaw describe 'a "b", c' -q --format csv >facts
+grep -qx 'folder,"a ""b"", c"' facts || fail "quotes in csv"
 
 # A job whose second step failed the last time: each list once.
 expect 65 thaw run all.ini --quiet --set prepare.min-user=100000
@@ -85,7 +86,8 @@ fact all unfinished prepare
 # What is not whole.
 rm all/data/items-00001-of-00003.npz
 fact all/data complete no
-thaw describe all/data -q | grep -q '^problem .*items-00001-of-00003.npz' || fail "the missing file is not named"
+thaw describe all/data -q >facts
+grep -q '^problem .*items-00001-of-00003.npz' facts || fail "the missing file is not named"
 rm all/prior/manifest.pb
 refused 66 'nothing here that a job of Thaw finished' thaw describe all/prior
 refused 66 'cannot find it' thaw describe nowhere

@@ -223,6 +223,7 @@ refused 65 'those to be measured too' "${model[@]}" --association leaky
 refused 66 'no prior here' "${model[@]}" --prior nowhere
 refused 64 'ends in .svg' "${model[@]}" --methods popularity --picture x.gif
 refused 64 'give --tables' "${evaluate[@]}" --against a
+refused 64 'give --against' "${evaluate[@]}" --tables a
 
 # ---- Models and numbers of something else: for evaluations and for tables; numbers are taken when someone insists ----
 thaw prepare -q --events log/events-*.csv --columns user,item,event,value,time --event-weights view=1,cart=3,buy=5 \

@@ -77,6 +77,8 @@ for force in '' --force; do
     refused 64 "data holds what 'thaw prepare' wrote" "${associate[@]::6}" --out data $force
     # shellcheck disable=SC2086
     refused 64 "model holds what 'thaw train' wrote" thaw tables --model model --out model $force
+    # shellcheck disable=SC2086
+    refused 64 "generator/virtual holds what 'thaw augment' wrote" "${prior[@]::4}" --out generator/virtual $force
 done
 [ ! -e data.lock ] && [ ! -e data.tmp ] || fail "a refused job left something: $(ls)"
 

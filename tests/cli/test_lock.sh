@@ -6,17 +6,16 @@ set -euo pipefail
 . "$THAW_SOURCE/tests/cli/common"
 pid=""
 trap '[ -z "$pid" ] || kill -KILL $pid 2>/dev/null || :; rm -rf "$tmp" "$tmp.mpi"' EXIT
-wait_for() { # FILE
-    for _ in $(seq 500); do
-        [ -e "$1" ] && return 0
+wait_for() { # FILE: of the process $pid
+    until [ -e "$1" ]; do
+        kill -0 $pid 2>/dev/null || fail "$1 never came"
         sleep 0.02
     done
-    fail "$1 never came"
 }
 
 thaw synth --out log --users 200 --items 80 --interactions 4000 --quiet >/dev/null
 thaw prepare --events log/events-*.csv --out data --event-weights view=1,cart=3,buy=5 --parts 5 --quiet >/dev/null
-train=(thaw train --data data --factors 8 --iterations 100000 --quiet)
+train=(thaw train --data data --factors 64 --solver cholesky --iterations 100000 --quiet) # no end while the test needs it
 
 # While a training runs, no other may, with --force neither; it is named with its process, host and start.
 SLURM_JOB_ID=4711 "${train[@]}" --out model --log log.json >/dev/null 2>first.err &
@@ -63,7 +62,8 @@ out = whole
 events = log/events-*.csv
 event-weights = view=1,cart=3,buy=5
 [train]
-factors = 8
+factors = 64
+solver = cholesky
 iterations = 100000
 END
 thaw run job.ini --quiet >/dev/null 2>first.err &

@@ -92,7 +92,8 @@ thaw prepare "${options[@]}" --out text --parts 1 >/dev/null
 pairs() { thaw prepare --events log.csv --event-weights view=1,cart=3,buy=5 --max-bad-fraction 1 --quiet --format csv --out rule --force "$@"; }
 [ "$(pairs --duplicates max | grep -E '^value-(max|mean),' | tr '\n' ' ')" = "value-max,10 value-mean,3.57142857 " ] || fail "max"
 [ "$(pairs --duplicates last --negative keep | grep '^value-min')" = "value-min,-5" ] || fail "last and keep"
-pairs --negative skip | grep -qx skipped-negative,1 || fail "skip"
+pairs --negative skip >rule.csv
+grep -qx skipped-negative,1 rule.csv || fail "skip"
 printf 'u,i,2\nu,i,9\nu,i,4\nu,j,1\n' >place.csv
 [ "$(thaw prepare --events place.csv --columns user,item,value --duplicates last --out place --quiet --format csv | grep '^value-max')" = value-max,4 ] ||
     fail "last by place"

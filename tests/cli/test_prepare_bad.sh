@@ -33,7 +33,8 @@ printf 'u,i,-1\nu,j,0\n' >negative.csv
 printf ',i,1\nu,,1\n' >anonymous.csv
 printf 'a,b,3e38\na,b,3e38\n' >huge.csv
 seq 1 30000 | awk '{ print "u" $1 % 50 ",i" $1 % 700 "," $1 % 5 + 1 }' >fine.csv
-gzip -c fine.csv | head -c 3000 >cut.csv.gz
+gzip -c fine.csv >cut.csv.gz
+truncate -s 3000 cut.csv.gz
 mkdir none
 
 refuse 65 'empty.csv' - --events empty.csv

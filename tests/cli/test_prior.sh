@@ -58,6 +58,11 @@ for ranks in 1 3; do
     ranks "$ranks" thaw prior --data data --model model --out "few-$ranks" --types 40 --quiet >/dev/null
 done
 diff -r -x manifest.pb few-1 few-3 || fail "other types with three ranks"
+thaw train --data data --out all-model "${train[@]}" >/dev/null # holds nobody out: everybody is a type
+for ranks in 1 2 3 4; do
+    ranks "$ranks" thaw prior --data data --model all-model --out "all-$ranks" --quiet >/dev/null
+    diff -r -x manifest.pb all-1 "all-$ranks" || fail "other types with $ranks ranks"
+done
 expect 0 thaw prior --model model --out no-types --types 0 --quiet
 [ "$(ls prior | wc -l)" = 12 ] && [ "$(ls no-types | wc -l)" = 5 ] || fail "$(ls prior no-types)"
 python3 - <<'PY'
@@ -82,6 +87,7 @@ V = np.concatenate([np.load(n) for n in sorted(glob.glob("model/current/items-*.
 all_types, few = types("prior"), types("few-1")
 assert len(few[0]) == 40 < len(all_types[0]) < 300
 known = [tuple(sorted(i)) for i in items]
+assert [tuple(np.flatnonzero(h)) for h in types("all-1")[1]] == known and len(known) == 300
 at = 0  # types come in the order of the users' rows
 for h, p in zip(all_types[1], all_types[2]):
     at = known.index(tuple(np.flatnonzero(h)), at) + 1

@@ -93,7 +93,7 @@ head -c 99 /dev/urandom >own/other/job.pb
 refused 65 'job.pb: .*remove the folder' thaw run own/own.ini --set job.out="$tmp/own/other"
 
 # ---- A training that is stopped goes on, and ends as if it had not been ----
-long=(thaw run own/own.ini --set train.iterations=800 train.checkpoint-every=1)
+long=(thaw run own/own.ini --set train.iterations=4000 train.checkpoint-every=5)
 "${long[@]}" job.out="$tmp/whole" >/dev/null 2>&1
 expect 75 signal_at '"event":"checkpoint"' TERM parts.json "${long[@]}" job.out="$tmp/parts"
 "${long[@]}" job.out="$tmp/parts" --dry-run >plan 2>/dev/null

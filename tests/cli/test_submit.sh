@@ -54,6 +54,7 @@ echo "$((100 + $(wc -l <"$FAKE/submitted")));cluster"
 END_OF_FAKE
 cat >fake/sinfo <<'END_OF_FAKE'
 #!/usr/bin/env bash
+[ -z "${FAKE_SILENT-}" ] || exit 1
 echo 'debug|2|1|2|1|4000|30:00|up'
 echo 'main*|3|2|16|2|256000|1-00:00:00|up'
 echo 'main*|1|2|16|2|1024000|1-00:00:00|up'
@@ -122,15 +123,18 @@ signalled() { # SIGNAL...: to the batch shell while its step runs; all: to its p
     rm -f fake/{launched,requeued,signals,running,listens}
     FAKE_RUNS=1 SLURM_JOB_ID=8 FAKE_MPI=${FAKE_MPI-pmix} bash "$slurm/thaw-run.sbatch" job.ini >said 2>&1 &
     local shell=$! status=0 signal
-    for _ in $(seq 200); do [ ! -e fake/running ] || break; sleep 0.05; done
+    until [ -e fake/running ]; do
+        kill -0 $shell 2>/dev/null || fail "the step never ran: $(cat said)"
+        sleep 0.05
+    done
     for signal in "$@"; do
         case $signal in
-        all) kill -TERM "$(<fake/running)" ;;
+        all) kill -TERM "$(<fake/running)" 2>/dev/null || : ;; # it may have ended after the signal before
         step)
             until listens; do sleep 0.05; done
             kill -TERM "$(<fake/listens)"
             ;;
-        *) kill -"$signal" $shell 2>/dev/null || : ;; # it may have ended by now
+        *) kill -"$signal" $shell 2>/dev/null || : ;; # and so may it
         esac
         sleep 0.05
     done
@@ -303,6 +307,24 @@ submit 66 job.ini --cluster nowhere.conf -n --set train.factors=16
 echo 'colour = red' >bad.conf
 submit 64 job.ini --cluster bad.conf -n --set train.factors=16
 said 'bad.conf:1: unknown key colour'
+bad_cluster() { # LINE WORDS
+    printf 'cores = 4\n%s\n' "$1" >bad.conf
+    submit 64 job.ini --cluster bad.conf -n --set train.factors=16
+    said "submit: error: bad.conf:2: $1: $2"
+}
+bad_cluster 'nodes = two' 'not a whole number above 0'
+bad_cluster 'memory = much' 'not like 512G'
+bad_cluster 'time = soon' 'neither minutes nor'
+for limit in abc '' 1:2:3:4 1-; do
+    submit 64 job.ini --cluster site.conf -n --set train.factors=16 --time "$limit"
+    said "--time $limit: neither minutes nor H:MM:SS nor D-H:MM:SS"
+done
+for limit in 90 90:30 1:30:00 1-12 1-12:30 1-12:30:00 UNLIMITED; do
+    submit 0 job.ini --cluster site.conf -n --set train.factors=16 --time "$limit"
+    said "--time=$limit "
+done
+FAKE_SILENT=1 submit 1 job.ini -n --set train.factors=16
+said 'error: sinfo fails: give --cluster FILE'
 submit 0 --help
 said '--dry-run, -n'
 

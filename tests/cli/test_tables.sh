@@ -49,7 +49,7 @@ stop() { # RANKS SIGNAL OUT
         sleep 0.01
     done
     kill -s "$signal" "$pid"
-    timeout 60 cat pipe >/dev/null
+    timeout 300 cat pipe >/dev/null
     wait $launched || got=$?
     [ "$got" = 75 ] || fail "ended with $got after $signal: $(cat err)"
     [ "$(grep -c '^thaw tables: stopped: .*stopped on request while' err)" = 1 ] && [ ! -s report ] || fail "$(cat err report)"

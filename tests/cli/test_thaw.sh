@@ -39,6 +39,14 @@ lines 1 err 'BLAS '
 ends 66 "missing" thaw train --data missing --out model --quiet
 lines 1 err .
 
+# Vector code that there is not: one warning, from rank 0.
+ends 66 "warning: THAW_KERNELS=abacus: not on this CPU; " env THAW_KERNELS=abacus mpirun -n 2 thaw train --data missing --out model
+lines 1 err 'THAW_KERNELS'
+for kernels in '' portable; do
+    ends 66 "missing" env THAW_KERNELS=$kernels thaw train --data missing --out model
+    lines 0 err 'THAW_KERNELS'
+done
+
 # Several ranks: one line, the same status.
 ends 66 "train on 2 ranks x 1 thread" mpirun -n 2 thaw train --data missing --out model
 lines 1 err 'thaw train: error:'

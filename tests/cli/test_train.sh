@@ -76,13 +76,15 @@ sed 's/^resumed/one/' resumed.txt | cmp - plain.txt || fail "a resumed run repor
 same_model plain resumed 000006
 [ ! -e resumed/iteration-000002 ] && [ -e resumed/iteration-000004 ] || fail "kept: $(ls resumed)"
 
-# A signal: the iteration is finished and saved, exit 75; the next run goes on.
-long=(--factors 24 --iterations 160 --checkpoint-every 0)
-"${train[@]}" --out whole "${long[@]}" >/dev/null
-expect 75 signal_at '"iteration":3,' TERM stopped.json "${train[@]}" --out stopped "${long[@]}"
+# A signal: the iteration is finished and saved, exit 75; the next run goes on. What is to be stopped has no end until then.
+kept() { echo $((10#$(readlink "$1/current" | tr -dc 0-9))); }
+long=(--factors 24 --checkpoint-every 0 --iterations)
+expect 75 signal_at '"iteration":3,' TERM stopped.json "${train[@]}" --out stopped "${long[@]}" 100000
 grep -q 'stopped on request after iteration' err || fail "message: $(cat err)"
-mpirun -n 2 --bind-to none "${train[@]}" --out stopped "${long[@]}" >/dev/null
-same_model whole stopped 000160
+end=$(($(kept stopped) + 20))
+"${train[@]}" --out whole "${long[@]}" $end >/dev/null
+mpirun -n 2 --bind-to none "${train[@]}" --out stopped "${long[@]}" $end >/dev/null
+same_model whole stopped "$(printf %06d $end)"
 
 # Nothing to do: says so, prints the same report, leaves the files alone.
 before=$(stat -c %y.%i plain/iteration-000006/manifest.pb)
@@ -148,9 +150,9 @@ PY
 
 # A signal while one is in flight, at several moments: what is saved is the iteration that ends with it, and nothing else is left.
 for n in 3 4 5 6; do
-    expect 75 signal_at "\"iteration\":$n," USR1 flight.json "${train[@]}" --out flight --factors 64 --iterations 4000 --checkpoint-every 2
+    expect 75 signal_at "\"iteration\":$n," USR1 flight.json "${train[@]}" --out flight --factors 64 --iterations 100000 --checkpoint-every 2
     [ -z "$(ls flight | grep -vE '^(current|iteration-[0-9]{6})$')" ] && [ ! -e flight.lock ] || fail "left: $(ls flight)"
-    at=$((10#$(readlink flight/current | tr -dc 0-9)))
+    at=$(kept flight)
     grep -q "after iteration $at, which is saved" err || fail "iteration $at is saved, but: $(cat err)"
     "${train[@]}" --out straight --factors 64 --iterations "$at" --quiet >/dev/null
     "${train[@]}" --out flight --factors 64 --iterations "$at" --quiet >/dev/null
@@ -195,9 +197,9 @@ expect 0 thaw train --data fresh --out patient --factors 8 --iterations 200 --ho
 grep -q 'finished (quality)' err || fail "patience: $(cat err)"
 
 # The best iteration is what early stopping publishes, whatever came between; its record goes on to the end.
-kept() { echo $((10#$(readlink "$1/current" | tr -dc 0-9))); }
 best_of() { awk -F, 'NR > 1 && $3 > best { best = $3; n = $1 } END { print n }' "$1"; }
-patient=(thaw train --data fresh --factors 8 --iterations 150 --holdout-users 0.3 --quality-known 3 --quiet --format csv --checkpoint-every 0)
+quality=(thaw train --data fresh --factors 8 --holdout-users 0.3 --quality-known 3)
+patient=("${quality[@]}" --quiet --format csv --checkpoint-every 0 --iterations 150)
 "${patient[@]}" --patience 3 --out best >best.csv
 n=$(kept best)
 [ "$n" = "$(best_of best.csv)" ] && [ "$(wc -l <best.csv)" = $((n + 4)) ] || fail "the best of $(cat best.csv) is not $n"
@@ -212,15 +214,17 @@ cmp more.csv unbroken.csv || fail "more patience reports something else"
 same_model unbroken best "$(basename "$(readlink unbroken/current)" | tr -dc 0-9)"
 
 # Stopped when the best one is long past: both versions are there, and the end is the same.
-"${patient[@]}" --patience 150 --out whole2 >whole2.csv
-expect 75 signal_at '"iteration":60,' TERM broken.json "${patient[@]}" --patience 150 --out broken
+patient=("${quality[@]}" --quiet --format csv --checkpoint-every 0 --patience 100000 --iterations)
+expect 75 signal_at '"iteration":60,' TERM broken.json "${patient[@]}" 100000 --out broken
+end=$((10#$(ls broken | sed -n '$s/^iteration-//p') + 30))
+"${patient[@]}" $end --out whole2 >whole2.csv
 [ -e "broken/$(readlink whole2/current)" ] || fail "without the best one: $(ls broken)"
 cp -r broken damaged
-mpirun -n 2 --bind-to none "${patient[@]}" --patience 150 --out broken >broken.csv
+mpirun -n 2 --bind-to none "${patient[@]}" $end --out broken >broken.csv
 cmp whole2.csv broken.csv || fail "a broken run reports something else"
 same_model whole2 broken "$(basename "$(readlink whole2/current)" | tr -dc 0-9)"
 for f in damaged/"$(readlink whole2/current)"/items-*.npy; do printf x | dd of="$f" bs=1 seek=200 conv=notrunc 2>/dev/null; done
-expect 0 thaw train --data fresh --factors 8 --iterations 150 --holdout-users 0.3 --quality-known 3 --patience 150 --out damaged
+expect 0 "${quality[@]}" --patience 100000 --iterations $end --out damaged
 grep -q 'warning:.*the best so far, are not at hand' err || fail "a damaged best version: $(cat err)"
 
 # The start alone: users are zeros; tables refuse it; training goes on from it.

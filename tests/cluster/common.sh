@@ -132,11 +132,13 @@ ranks() {
     cluster root bash -c 'for p in /proc/[0-9]*; do [ "$(cat "$p/comm" 2>/dev/null)" != thaw ] || echo "${p#/proc/}"; done'
 }
 signal_ranks() { # SIGNAL
+    try_ranks "$1" || fail "no rank is running"
+}
+try_ranks() { # SIGNAL: 1 when there are none, or they are ending
     local pids
     pids=$(ranks)
-    [ -n "$pids" ] || fail "no rank is running"
     # shellcheck disable=SC2086 # one number each
-    cluster root kill "-$1" $pids
+    [ -n "$pids" ] && cluster root kill "-$1" $pids
 }
 
 # A training is submitted with a limit of two minutes and a warning before it (Slurm looks every 30 s whether one is due): it is requeued.
@@ -144,13 +146,13 @@ signal_ranks() { # SIGNAL
 warned_and_requeued() {
     job=$(submit_job -N 3 --time=2 --signal=B:USR1@110)
     log=$home/thaw-run-$job.out
-    until_true 180 "training has begun" reached "$home/job/model" 20
-    signal_ranks STOP
+    until_true 180 "training has begun" stopped_at 20 # on a slow machine, after the warning and a restart
     until_true 120 "the warning comes" grep -q 'USR1 received' "$log"
     signal_ranks CONT
     until_true 120 "the job is requeued" restarted "$job" 1
     cluster root scontrol update JobId="$job" TimeLimit=30
 }
+stopped_at() { reached "$home/job/model" "$1" && try_ranks STOP 2>/dev/null; } # ITERATION
 # Job urgent takes the nodes of the running job, which is requeued by itself.
 preempt() { # OPTIONS of sbatch
     urgent=$(ada sbatch --parsable -p urgent --exclusive "$@" --wrap 'sleep 1')
@@ -189,11 +191,12 @@ cancelled_is_saved() {
     until_true 180 "training has begun" reached "$home/cancelled/model" 20
     ada scancel "$job"
     wait_job 60 "$job" CANCELLED
-    until_true 30 "its nodes are free" cluster wait-idle 30
+    until_true 60 "its nodes are free" cluster wait-idle 60
     grep -q 'stopped on request after iteration [0-9]*, which is saved' "$log" || fail "its state is not saved: $(tail -n 5 "$log")"
     grep -q 'not requeued' "$log" || fail "the log does not say why the job is not requeued: $(tail -n 5 "$log")"
     [ "$(field "$job" Restarts)" = 0 ] && [ -z "$(ada squeue -h)" ] || fail "a cancelled job is requeued"
-    ada thaw run job.ini --set job.out=cancelled train.iterations=100000 --dry-run 2>/dev/null | grep -q 'train  *resume' || fail "a cancelled job cannot be resumed"
+    ada thaw run job.ini --set job.out=cancelled train.iterations=100000 --dry-run >"$tmp/plan" 2>/dev/null
+    grep -q 'train  *resume' "$tmp/plan" || fail "a cancelled job cannot be resumed: $(cat "$tmp/plan")"
 }
 
 # ---- Files ----

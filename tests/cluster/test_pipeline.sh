@@ -17,7 +17,8 @@ for job in $jobs; do wait_job 120 "$job" COMPLETED; done
 grep -q 'thaw-slurm: srun --mpi=pmix .* --steps train' "$home"/job-train-*.out || fail "train was not started by srun"
 grep -q 'run on 3 ranks' "$home"/job-train-*.out || fail "train did not run on 3 ranks"
 same_as_reference "$home/job"
-ada "$scripts/submit" job.ini | grep -q 'nothing to do' || fail "a finished job file is submitted again"
+ada "$scripts/submit" job.ini >"$tmp/submitted" || fail "submit ends with $?"
+grep -q 'nothing to do' "$tmp/submitted" || fail "a finished job file is submitted again"
 
 # ---- The whole of it as one job, by mpirun ----
 job=$(ada env THAW_LAUNCH='mpirun -n 6' sbatch --parsable -N 3 --ntasks-per-node=2 "$scripts/thaw-run.sbatch" job.ini \

@@ -158,7 +158,7 @@ shrinking_log() {
     await_stopped 1
     for file in in/events/*; do : >"$file"; done
     strike
-    kill -s CONT "$(pid_of 1)"
+    go_on "$(pid_of 1)"
     ended
     [ "$status" = 65 ] || [ "$status" = 66 ] || [ "$status" = 74 ] || fail "exit $status: $(tail -3 "$run/err")"
     refused "$status"

@@ -27,7 +27,7 @@ limited() { # JOB PHASE
     kib=$(sed -n 's/^VmSize:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$pid/status")
     prlimit --pid "$pid" --as=$(((kib + 128) * 1024)) || skip "prlimit is refused"
     strike
-    kill -s CONT "$pid"
+    go_on "$pid"
     ended
     refused_memory
     outcome="71, what was asked and what there is"

@@ -18,7 +18,7 @@ signalled() { # JOB PHASE PASS SIGNAL TO
     else
         kill -s "$4" "$pid"
     fi
-    kill -s CONT "$pid"
+    go_on "$pid"
     ended
     if [ "$status" = 0 ]; then
         outcome="0, the whole result: it came too late"
@@ -37,13 +37,16 @@ signalled() { # JOB PHASE PASS SIGNAL TO
     esac
 }
 
-# The launcher itself is told to end, or dies: it, or its loss, ends the ranks.
+# The launcher itself is told to end, or dies: it, or its loss, ends the ranks. The stopped one may be gone before its turn to go on:
+# mpirun wakes whom it ends, and the kernel sends HUP and CONT to a stopped process group that mpirun's death makes an orphan.
 launcher_ends() { # JOB PHASE PASS SIGNAL
+    local pid
     THAW_FAULT=1:$2:$3:stop job_start 3 "$1"
     await_stopped 1
+    pid=$(pid_of 1)
     strike
     kill -s "$4" "$(<"$run/mpirun")"
-    kill -s CONT "$(pid_of 1)"
+    kill -s CONT "$pid" 2>/dev/null || :
     ended
     [ "$status" != 0 ] || fail "ended with 0: $(tail -3 "$run/err")"
     outcome="ends with $status"

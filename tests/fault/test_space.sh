@@ -139,7 +139,7 @@ sealed_late() { # JOB FAULT FOLDER
     await_stopped "${2%%:*}"
     chmod 555 "$3"
     strike
-    kill -s CONT "$(pid_of "${2%%:*}")"
+    go_on "$(pid_of "${2%%:*}")"
     ended
     [ ! -e "$3" ] || chmod 755 "$3" # an empty folder goes with the job that made it
     refused 74 'ermission denied'
@@ -154,7 +154,7 @@ vanished() { # JOB FAULT FOLDER
     await_stopped "${2%%:*}"
     mv "$3" "$dir.gone"
     strike
-    kill -s CONT "$(pid_of "${2%%:*}")"
+    go_on "$(pid_of "${2%%:*}")"
     ended
     rm -rf "$dir.gone"
     refused 74 "$(basename "$3")"
@@ -176,12 +176,12 @@ model_goes() { # FAULT HOW
     await_stopped "$rank"
     case $2 in
         move) mv model gone ;;
-        remove) rm -r model ;;
+        remove) until rm -rf model 2>/dev/null; do :; done ;; # other ranks may be putting files into it
         seal) chmod 555 model model/iteration-000004.tmp ;;
         "seal "*) chmod 555 model/iteration-000004.tmp ;;
     esac
     strike
-    kill -s CONT "$(pid_of "$rank")"
+    go_on "$(pid_of "$rank")"
     ended
     [[ $2 != seal* ]] || chmod -R u+w model
     refused 74 "$pattern"

@@ -52,6 +52,9 @@ hanging() { # RANKS' FAULT
 # So much work that it cannot be over before the test is, on any machine.
 endless=(--factors 64 --solver cholesky --iterations 100000 --checkpoint-every 0)
 
+# All ranks at once: the first that is told to stop stops them all, so that the last could be gone before its turn.
+pids() { for rank in 0 1 2; do pid_of $rank; done; }
+
 # Datagrams that are lost, all or those of one rank, take no job its life: it is stopped, goes on, and ends with its bytes.
 unheard() { # RANK...
     local fault="" rank reached more
@@ -65,7 +68,8 @@ unheard() { # RANK...
     done
     sleep $((2 * limit_s))
     ! gone "$launched" || fail "ended early: $(tail -3 "$run/err")"
-    for rank in 0 1 2; do kill -TERM "$(pid_of $rank)"; done
+    # shellcheck disable=SC2046
+    kill -TERM $(pids) || fail "gone before the end"
     ended
     refused 75 "stopped on request after iteration"
     reached=$(sed -n 's/.*stopped on request after iteration \([0-9]*\).*/\1/p' "$run/err")
@@ -107,9 +111,9 @@ crowd_stopped() { # RANK
 
 # All ranks are stopped for longer than the limit, and go on.
 suspended() {
-    local pids="" rank
+    local pids
     begin 0 "${endless[@]}" --log log
-    for rank in 0 1 2; do pids+=" $(pid_of $rank)"; done
+    pids=$(pids)
     until grep -qs '"event":"iteration"' log; do
         gone "$launched" && fail "ended early: $(tail -3 "$run/err")"
         pause

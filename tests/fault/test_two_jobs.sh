@@ -17,7 +17,7 @@ two_jobs() { # JOB PHASE
     THAW_FAULT="" job 2 "$1" --force
     refused 64 "process $(<"$first_run/rank.0")\b"
     run=$first_run launched=$first
-    kill -s CONT "$pid"
+    go_on "$pid"
     local found=$detected
     ended
     detected=$found

@@ -149,10 +149,11 @@ static void check_pieces(const struct thaw_pieces *p, int64_t rows, int64_t nnz,
 
 static void test_pieces(void **state) {
     (void)state;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 8; i++) {
         const struct thaw_als_config f = config(i % 2 ? THAW_ALS_CG : THAW_ALS_CHOLESKY);
-        const struct thaw_half_options o = {THAW_EXCHANGE_HYBRID, i < 2 ? 64 << 20 : 20000, false};
-        struct problem p = problem_new(zipf_length, 3000, 5000, 16);
+        const struct thaw_half_options o = {THAW_EXCHANGE_HYBRID, i % 4 < 2 ? 64 << 20 : 20000, false};
+        struct problem p =
+            i < 4 ? problem_new(zipf_length, 3000, 5000, 16) : problem_new(heavy_length, 300, 8000, 16);
         struct thaw_half *h = NULL;
         struct thaw_csr m;
         struct thaw_err err = THAW_ERR_INIT;
@@ -163,6 +164,10 @@ static void test_pieces(void **state) {
             const int64_t n = h->ptr[row + 1] - h->ptr[row];
             nnz += n >= thaw_long_least(&p.other) ? n : 0;
         }
+        const int64_t pushed =
+            problem_sum(comm, h->pushed.n); // a long row is pushed, or is one of its rank's
+        assert_true(pushed + problem_sum(comm, h->nlong) > 0);
+        assert_true(i < 4 || (pushed > 0) == (comm->size > 1));
         check_pieces(&h->pieces, h->nlong, nnz, thaw_long_batch_rows(&f, 1, o.exchange_bytes), i % 2);
         check_pieces(&h->pushed.pieces, h->pushed.n, h->pushed.nnz, h->pushed.batch_rows, i % 2);
         thaw_half_free(&h);

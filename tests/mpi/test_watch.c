@@ -130,6 +130,15 @@ static void nap(double s) {
     nanosleep(&t, NULL);
 }
 
+// A datagram that was sent on its own host is mostly there at once, but a busy kernel may deliver it later.
+static bool comes(struct thaw_net *n, struct thaw_beat *beat, struct thaw_address *from) {
+    for (int i = 0; i < 300; i++) {
+        if (thaw_net_receive(n, beat, from)) return true;
+        nap(0.01);
+    }
+    return false;
+}
+
 // A datagram and its answer between two nets of a host that has no IPv4.
 static void ipv6_alone_is_enough(void **state) {
     struct thaw_net home, other;
@@ -146,12 +155,14 @@ static void ipv6_alone_is_enough(void **state) {
     }
     const int count = thaw_net_addresses(&home, list);
     for (int i = 0; i < count; i++) assert_true(list[i].v6);
-    for (int i = 0; i < count; i++) thaw_net_send(&other, &list[i], &beat);
-    int heard = 0; // on its own host at once; but an address may be too new to answer
-    for (; thaw_net_receive(&home, &got, &from); heard++) {
+    int heard = 0;
+    for (int i = 0; i < count; i++) {
+        thaw_net_send(&other, &list[i], &beat);
+        if (!comes(&home, &got, &from)) continue; // an address may be too new to answer
         assert_true(from.v6 && got.rank == 1 && got.waited_s == 5);
         thaw_net_send(&home, &from, &got);
-        assert_true(thaw_net_receive(&other, &got, &from));
+        assert_true(comes(&other, &got, &from));
+        heard++;
     }
     assert_true(heard > 0 || count == 0);
     thaw_net_close(&home);

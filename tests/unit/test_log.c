@@ -116,14 +116,22 @@ static void progress_is_a_line_per_tenth(void **state) {
     free(text);
 }
 
+static double quick_s; // how long it took
+
 static void quick_phase(struct thaw_log *log) {
+    const double began_s = thaw_time_s();
     thaw_log_phase(log, "solving", 1000, "rows");
     for (int64_t i = 0; i <= 1000; i += 5) thaw_log_step(log, i);
+    quick_s = thaw_time_s() - began_s;
 }
 
 static void a_quick_phase_is_one_line(void **state) {
     (void)state;
-    char *text = capture(quick_phase, false, NULL);
+    char *text = NULL;
+    do {
+        free(text);
+        text = capture(quick_phase, false, NULL);
+    } while (quick_s >= 1); // somebody held the process up
     assert_ptr_equal(strstr(text, "solving: 1,000 rows in "), text);
     assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
     free(text);
