@@ -32,6 +32,10 @@ struct thaw_episodes {
     int64_t *eligible; // of this rank: local user rows
     int64_t own;       // how many
     int64_t round;     // at hand; -1: none
+    int64_t filling;   // the round whose episodes are put; -1: none
+    int64_t place;     // the first of them that is not there
+    int code;          // of putting them
+    struct thaw_err err;
     struct thaw_shuffle *shuffle;
     uint64_t *sent; // a record on its way
     int64_t *left;  // items of an episode
@@ -138,8 +142,14 @@ int thaw_episodes_new(struct thaw_episodes **out, struct thaw_comm *c, const str
     struct thaw_episodes *e = NULL;
     int code = thaw_alloc(&e, 1, sizeof *e, "episodes", err);
     if (!code) {
-        *e = (struct thaw_episodes){
-            .c = c, .config = *config, .h = h, .real = real, .k = k, .items = items, .round = -1};
+        *e = (struct thaw_episodes){.c = c,
+                                    .config = *config,
+                                    .h = h,
+                                    .real = real,
+                                    .k = k,
+                                    .items = items,
+                                    .round = -1,
+                                    .filling = -1};
         code = find_eligible(e, err);
     }
     if (!code) code = allocate(e, err);
@@ -217,10 +227,17 @@ static void put_items(const struct thaw_episodes *e, int64_t row, int n, struct 
         if (e->config.by_time) drawn[i] = i;
         out[i] = item[drawn[i]];
     }
-    for (int64_t i = 0, at = n; i < length; i++) {
-        bool known = false;
-        for (int j = 0; j < n; j++) known |= drawn[j] == i;
-        if (!known) out[at++] = item[i];
+    for (int i = 1; i < n; i++) // rising: what lies between them is the rest
+        for (int j = i; j > 0 && drawn[j - 1] > drawn[j]; j--) {
+            const int64_t next = drawn[j];
+            drawn[j] = drawn[j - 1];
+            drawn[j - 1] = next;
+        }
+    drawn[n] = length;
+    out += n;
+    for (int64_t i = 0, begin = 0; i <= n; begin = drawn[i++] + 1) {
+        memcpy(out, item + begin, (size_t)(drawn[i] - begin) * sizeof *out);
+        out += drawn[i] - begin;
     }
 }
 
@@ -303,16 +320,28 @@ static int64_t user_at(const struct thaw_episodes *e, int64_t position) {
     return thaw_shuffled(e->config.seed, (uint64_t)(position / n), position % n, n);
 }
 
-// Puts this rank's episodes of a round, from *place on, while there is space.
-static int fill_round(struct thaw_episodes *e, int64_t round, int64_t *place, struct thaw_err *err) {
-    const int64_t n = (int64_t)ROUND * e->config.batch;
-    int code = THAW_OK;
-    for (; !code && *place < n && !thaw_shuffle_full(e->shuffle); ++*place) {
-        const int64_t position = round * n + *place;
+// Puts this rank's next `most` episodes of the round that is filled, while there is space. A failure stays
+// in e->code.
+static void fill_round(struct thaw_episodes *e, int64_t most) {
+    const int64_t n = (int64_t)ROUND * e->config.batch, end = n - e->place < most ? n : e->place + most;
+    for (; !e->code && e->place < end && !thaw_shuffle_full(e->shuffle); e->place++) {
+        const int64_t position = e->filling * n + e->place;
         const int64_t who = user_at(e, position) - e->first_eligible;
-        if (who >= 0 && who < e->own) code = put_episode(e, *place, position, e->eligible[who], err);
+        if (who >= 0 && who < e->own) e->code = put_episode(e, e->place, position, e->eligible[who], &e->err);
     }
-    return code;
+}
+
+static void begin_round(struct thaw_episodes *e, int64_t round) {
+    if (e->filling >= 0) thaw_shuffle_drop(e->shuffle);
+    e->filling = round;
+    e->place = 0;
+    e->code = THAW_OK;
+    e->err = THAW_ERR_INIT;
+}
+
+void thaw_episodes_prepare(struct thaw_episodes *e) {
+    if (e->filling != e->round + 1) begin_round(e, e->round + 1);
+    fill_round(e, e->config.batch);
 }
 
 // Room for the largest batch of the round, and for one target more (take_rest), so that taking one cannot
@@ -339,17 +368,20 @@ static int reserve(struct thaw_episodes *e, struct thaw_err *err) {
 }
 
 static int gather_round(struct thaw_episodes *e, int64_t round, struct thaw_err *err) {
+    const int64_t n = (int64_t)ROUND * e->config.batch;
     bool done = false;
-    int64_t place = 0;
+    if (e->filling != round) begin_round(e, round);
     e->word_n = 0;
     while (!done) {
-        int code = fill_round(e, round, &place, err);
+        fill_round(e, n);
+        if (e->code && err) *err = e->err;
         const double began = thaw_time_s();
-        code = thaw_shuffle_round(e->shuffle, place == (int64_t)ROUND * e->config.batch, &done, code, err);
+        const int code = thaw_shuffle_round(e->shuffle, e->place == n, &done, e->code, err);
         if (thaw_comm_size(e->c) > 1) e->wait_s += thaw_time_s() - began;
         if (code) return code;
     }
     e->round = round;
+    e->filling = -1;
     for (size_t at = 0; at < e->word_n; at += record_words(e->word + at))
         e->record[e->word[at + PLACE]] = e->word + at;
     return thaw_comm_agree(e->c, reserve(e, err), err);

@@ -64,6 +64,10 @@ double thaw_episodes_wait_s(const struct thaw_episodes *e);   // spent in commun
 int thaw_episodes_batch(struct thaw_episodes *e, int64_t number, const struct thaw_batch **batch,
                         struct thaw_err *err);
 
+// Local. A batch's share of the work for batches to come, which thaw_episodes_batch would do at once: for
+// moments in which other ranks are awaited. A failure is told there.
+void thaw_episodes_prepare(struct thaw_episodes *e);
+
 // Local. The first sample of each rank's slices; rank `size` ends all.
 int thaw_batch_begin(int b, int size, int rank);
 // Local; thread-safe. Place of position i of n things in an order drawn by (seed, epoch): a permutation.

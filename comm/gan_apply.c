@@ -148,7 +148,8 @@ int thaw_gan_apply_batch(struct thaw_gan_apply *a, int64_t number, struct thaw_e
 
 int thaw_gan_apply_score(struct thaw_gan_apply *a, double *nll, struct thaw_err *err) {
     double extra[THAW_GAN_EXTRA] = {0}, mean;
-    const int code = thaw_gan_softmax_loss(a->softmax, a->batch, a->u, a->log_scale, 0, extra, &mean, err);
+    int code = thaw_gan_softmax_prepare(a->softmax, a->batch, 0, err);
+    code = thaw_gan_softmax_loss(a->softmax, a->batch, a->u, a->log_scale, extra, &mean, code, err);
     if (code) return code;
     if (!isfinite(mean) && a->batch->targets)
         return thaw_fail(err, THAW_EDATA,

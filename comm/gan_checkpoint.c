@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "base/part.h"
+#include "comm/handle.h"
 #include "proto/pack.h"
 
 #include <dirent.h>
@@ -82,14 +83,17 @@ static void scales(const struct thaw_gan *g, double *x, bool set) {
     }
 }
 
-// The networks' arrays, one after the other: `each` of them copied to or from x.
+// The networks' arrays, one after the other, copied to or from x. Weights are the node's: its first rank sets
+// them.
 static int64_t nets(const struct thaw_gan *g, float *x, bool set) {
     const struct thaw_gan_net *a = &g->generator, *b = &g->critic;
     float *const array[] = {a->p, a->m, a->v, a->averaged, b->p, b->m, b->v};
     int64_t at = 0;
     for (int i = 0; i < 7; i++) {
         const size_t n = i < 4 ? a->n : b->n;
-        if (x && n) memcpy(set ? array[i] : x + at, set ? x + at : array[i], n * sizeof *x);
+        const bool node = array[i] == a->p || array[i] == b->p;
+        if (x && n && !(set && node && g->c->node_rank))
+            memcpy(set ? array[i] : x + at, set ? x + at : array[i], n * sizeof *x);
         at += (int64_t)n;
     }
     return at;
@@ -284,6 +288,7 @@ static int load_part(struct thaw_gan *g, const char *dir, const Thaw__Generator 
     rows_copy(g->items, g->items->plan->first_row[part] - g->items->first, shape.rows,
               (float *)(uintptr_t)a.data, true);
     thaw_npy_close(&a);
+    thaw_gan_items_show(g->items);
     return THAW_OK;
 }
 

@@ -49,29 +49,35 @@ int thaw_gan_critic_turn(struct thaw_gan *g, int64_t number, float rate, bool *s
     const int code = thaw_episodes_batch(g->episodes, number, &batch, err);
     if (code) return code;
     thaw_gan_make_latents(g, batch, 1, number);
-    *sound = thaw_gan_critic_learn(g);
+    *sound = thaw_gan_critic_settle(g);
     if (!*sound) return THAW_OK;
 #pragma omp parallel for schedule(dynamic, 1)
     for (int i = 0; i < x->nslices; i++) slice_turn(g, batch, i, number, omp_get_thread_num());
     carry(x, thaw_sums_carried(g->critic_sums));
     for (int bucket = 0; bucket < BUCKETS; bucket++) thaw_sums_start(g->critic_sums, bucket);
     x->turn = (struct thaw_gan_turn){.under_way = true, .number = number, .rate = rate};
+    thaw_episodes_prepare(g->episodes);
     return THAW_OK;
 }
 
-bool thaw_gan_critic_learn(struct thaw_gan *g) {
+void thaw_gan_critic_learn(struct thaw_gan *g) {
     const struct thaw_gan_adam adam = {.beta1 = .5F, .beta2 = .9F, .epsilon = 1e-8F};
     const struct thaw_gan_config *config = &g->config;
-    struct thaw_gan_turn *turn = &g->scratch->turn;
-    struct thaw_gan_record *record = &g->record[g->step];
-    if (!turn->under_way) return true;
-    turn->under_way = false;
+    const struct thaw_gan_turn *turn = &g->scratch->turn;
+    if (!turn->under_way) return;
     const int64_t step = g->step * config->critic_steps + turn->number % (config->critic_steps + 1) + 1;
     for (int bucket = 0; bucket < BUCKETS; bucket++) {
         thaw_sums_wait(g->critic_sums, bucket, g->critic.gradient);
         g->scratch->unsound |=
             !thaw_gan_net_learn(&g->critic, g->critic_sums, bucket, &adam, step, turn->rate, 1);
     }
+}
+
+bool thaw_gan_critic_settle(struct thaw_gan *g) {
+    const struct thaw_gan_config *config = &g->config;
+    struct thaw_gan_record *record = &g->record[g->step];
+    if (!g->scratch->turn.under_way) return true;
+    g->scratch->turn.under_way = false;
     const bool sound = thaw_sums_settle(g->critic_sums);
     const int64_t *sum = thaw_sums_carried(g->critic_sums);
     if (!sound || sum[SPOILT]) return false;

@@ -1,7 +1,8 @@
 // gan_items.h: the generator's item rows, spread over ranks: embedding, decoder and bias with their
-// optimiser's moments and averages. A rank owns whole blocks: runs of equally many parts, with THAW_GAN_BLOCK
-// rows or more on average, which depend on the dataset alone. A block's rows are worked on in tiles of at
-// most THAW_GAN_TILE rows.
+// optimiser's moments and averages. The ranks of a node read each other's embeddings, and the gradients for
+// them, where they lie, in a shared window; other nodes' travel. A rank owns whole blocks: runs of equally
+// many parts, with THAW_GAN_BLOCK rows or more on average, which depend on the dataset alone. A block's rows
+// are worked on in tiles of at most THAW_GAN_TILE rows.
 #ifndef THAW_COMM_GAN_ITEMS_H
 #define THAW_COMM_GAN_ITEMS_H
 
@@ -28,7 +29,8 @@ struct thaw_gan_items {
     // Of each table, rows x width(table): parameters, moments, averages, gradient. width: k, k, 1.
     float *p[THAW_GAN_TABLES], *m[THAW_GAN_TABLES], *v[THAW_GAN_TABLES], *averaged[THAW_GAN_TABLES],
         *gradient[THAW_GAN_TABLES];
-    float *fixed; // rows x k: the embedding at its start, for the critic; NULL without one
+    float *fixed;  // rows x k: the embedding at its start, for the critic; NULL without one
+    float *dknown; // this rank's samples x longest x k: gradients of the known items' rows; NULL: learns not
     // Exchange of rows:
     struct thaw_gan_exchange *exchange;
     double wait_s;
@@ -45,16 +47,25 @@ int thaw_gan_items_new(struct thaw_gan_items **t, struct thaw_comm *c, const str
                        int batch, int longest, bool fixed, bool learns, struct thaw_err *err);
 void thaw_gan_items_free(struct thaw_gan_items **t);
 
-// Collective. Rows of the known items of this rank's samples: known[(end - begin) x longest x k], and the
-// same of the fixed embedding (NULL: not wanted; the same on all ranks). Rows beyond n are left alone.
+// Local. Embeddings were written: all may fetch them once the ranks have met, and nobody writes any until
+// they have met again.
+void thaw_gan_items_show(struct thaw_gan_items *t);
+// Collective over nodes; the ranks of a node do not wait for each other. Rows of the known items of this
+// rank's samples: known[(end - begin) x longest x k], and the same of the fixed embedding (NULL: not wanted;
+// the same on all ranks). Rows beyond n are left alone.
 void thaw_gan_items_fetch(struct thaw_gan_items *t, const struct thaw_batch *batch, float *known,
                           float *fixed);
-// Collective, of the batch that was fetched last. Gradients of its rows go home: added to the embedding's
-// gradient in the order of samples.
-void thaw_gan_items_return(struct thaw_gan_items *t, const struct thaw_batch *batch, const float *dknown);
-// Local; thread-safe for different tiles. An optimiser's step of tile `tile` of all tables; its gradients are
-// zero afterwards. false: a parameter is not finite any more.
-bool thaw_gan_items_adam(struct thaw_gan_items *t, int tile, const struct thaw_gan_adam *a, int64_t step,
-                         float rate, float keep);
+// Collective, of the batch that was fetched last; returns at once. The gradients in dknown go home; they are
+// not to be written until the ranks have met after take.
+void thaw_gan_items_give(struct thaw_gan_items *t, const struct thaw_batch *batch);
+// Collective, after give. The others' gradients have come: added to the embedding's gradient in the order of
+// samples.
+void thaw_gan_items_take(struct thaw_gan_items *t, const struct thaw_batch *batch);
+// Local; thread-safe for different tables and tiles. An optimiser's step of tile `tile` of a table; its
+// gradients are zero afterwards. false: a parameter is not finite any more.
+bool thaw_gan_items_adam(struct thaw_gan_items *t, enum thaw_gan_table table, int tile,
+                         const struct thaw_gan_adam *a, int64_t step, float rate, float keep);
+// Collective. Parameters and their averages change places.
+void thaw_gan_items_swap(struct thaw_gan_items *t);
 
 #endif

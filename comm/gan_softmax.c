@@ -291,8 +291,8 @@ static int place_targets(struct thaw_gan_softmax *x, const struct thaw_batch *ba
     return THAW_OK;
 }
 
-static int prepare(struct thaw_gan_softmax *x, const struct thaw_batch *batch, uint64_t number,
-                   struct thaw_err *err) {
+int thaw_gan_softmax_prepare(struct thaw_gan_softmax *x, const struct thaw_batch *batch, uint64_t number,
+                             struct thaw_err *err) {
     int code = THAW_OK;
     if (x->sampled) {
         draw(x, batch, number);
@@ -372,10 +372,9 @@ static double nll_of(const struct thaw_gan_softmax *x, const struct thaw_batch *
 }
 
 int thaw_gan_softmax_loss(struct thaw_gan_softmax *x, const struct thaw_batch *batch, const float *u,
-                          float log_scale, uint64_t number, double extra[THAW_GAN_EXTRA], double *nll,
+                          float log_scale, double extra[THAW_GAN_EXTRA], double *nll, int code,
                           struct thaw_err *err) {
     const int b = x->b, ntiles = x->items->ntiles;
-    const int code = prepare(x, batch, number, err);
 #pragma omp parallel for schedule(dynamic, 1)
     for (int i = 0; i < ntiles; i++)
         if (!code && x->block[i].nrows > 0) block_forward(x, &x->block[i], u, log_scale);

@@ -16,13 +16,17 @@ int thaw_gan_softmax_new(struct thaw_gan_softmax **x, struct thaw_comm *c, struc
                          struct thaw_err *err);
 void thaw_gan_softmax_free(struct thaw_gan_softmax **x);
 
+// Local. What the loss of a batch takes and latents have no part in. draw: number of the sample of items.
+// THAW_EMEM, which is for loss to tell.
+int thaw_gan_softmax_prepare(struct thaw_gan_softmax *x, const struct thaw_batch *batch, uint64_t draw,
+                             struct thaw_err *err);
 enum { THAW_GAN_EXTRA = 3 };
-// Collective. Mean negative log likelihood of the batch's targets (the sum over the batch divided by their
-// number) given the latents u[b x k] of all samples. extra: numbers of this rank that become sums over all
-// ranks, rounded to 2^-30. draw: number of the sample of items. *nll is NaN when something is not finite or
-// far out of range. THAW_EMEM.
+// Collective, after prepare, whose code is agreed here. Mean negative log likelihood of the batch's targets
+// (the sum over the batch divided by their number) given the latents u[b x k] of all samples. extra: numbers
+// of this rank that become sums over all ranks, rounded to 2^-30. *nll is NaN when something is not finite or
+// far out of range.
 int thaw_gan_softmax_loss(struct thaw_gan_softmax *x, const struct thaw_batch *batch, const float *u,
-                          float log_scale, uint64_t draw, double extra[THAW_GAN_EXTRA], double *nll,
+                          float log_scale, double extra[THAW_GAN_EXTRA], double *nll, int code,
                           struct thaw_err *err);
 // Local. After loss: each[b], the mean negative log likelihood of each sample's own targets; NaN where it has
 // none.

@@ -4,7 +4,9 @@
 #include "als/als.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "comm/handle.h"
 #include "comm/sweep.h"
+#include "comm/window.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -177,6 +179,7 @@ static void fill_items(struct thaw_gan *g, const struct thaw_gan_data *data, con
     for (int j = 0; j < THAW_GAN_TABLES; j++)
         memcpy(t->averaged[j], t->p[j], (size_t)t->rows * thaw_gan_width(t, j) * sizeof(float));
     if (t->fixed) memcpy(t->fixed, t->p[THAW_GAN_EMBEDDING], (size_t)t->rows * (size_t)k * sizeof(float));
+    thaw_gan_items_show(t);
 }
 
 void thaw_gan_pool(const struct thaw_gan *g, float *net) {
@@ -185,6 +188,17 @@ void thaw_gan_pool(const struct thaw_gan *g, float *net) {
     float *mean = net + g->layout.first_w + (size_t)s->features * (size_t)s->hidden;
     if (g->config.pooling == THAW_GAN_POOL_ATTENTION) memset(mean, 0, rows * sizeof *mean);
     if (g->config.pooling == THAW_GAN_POOL_MEAN) memset(mean + rows, 0, rows * sizeof *mean);
+}
+
+// Collective. A node's first rank writes the weights.
+static void fill_nets(struct thaw_gan *g) {
+    if (g->c->node_rank == 0) {
+        thaw_gan_generator_init(&g->config.shape, g->config.seed, g->generator.p);
+        thaw_gan_pool(g, g->generator.p);
+        if (g->config.adversary > 0) thaw_gan_critic_init(&g->config.shape, g->config.seed, g->critic.p);
+    }
+    thaw_window_sync(g->generator.window);
+    memcpy(g->generator.averaged, g->generator.p, g->generator.n * sizeof(float));
 }
 
 int thaw_gan_start(struct thaw_gan *g, const struct thaw_gan_data *data, struct thaw_err *err) {
@@ -197,10 +211,7 @@ int thaw_gan_start(struct thaw_gan *g, const struct thaw_gan_data *data, struct 
         (code = item_deviation(g, data, &deviation, err)) || (code = log_popularity(g, data, &mean, err)))
         goto done;
     fill_items(g, data, back, deviation, mean, scratch);
-    thaw_gan_generator_init(&g->config.shape, g->config.seed, g->generator.p);
-    thaw_gan_pool(g, g->generator.p);
-    memcpy(g->generator.averaged, g->generator.p, g->generator.n * sizeof(float));
-    if (g->config.adversary > 0) thaw_gan_critic_init(&g->config.shape, g->config.seed, g->critic.p);
+    fill_nets(g);
 done:
     free(back);
     free(scratch);

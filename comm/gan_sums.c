@@ -339,6 +339,28 @@ void thaw_sums_share(struct thaw_sums *s, int bucket, float *x) {
     }
 }
 
+// Which rank of a node takes what a rank of another node shows.
+static int taker(const struct thaw_comm *c, int node, int rank) {
+    return c->node_first[node] + rank % (c->node_first[node + 1] - c->node_first[node]);
+}
+
+void thaw_sums_show(struct thaw_sums *s, int bucket, float *x) {
+    const struct thaw_comm *c = s->c;
+    const size_t *own = share_of(s, bucket, c->rank);
+    const int64_t nbytes = (int64_t)((own[1] - own[0]) * sizeof *x);
+    for (int r = 0; r < c->size; r++) {
+        const size_t *share = share_of(s, bucket, r);
+        if (!is_near(s, r) && taker(c, c->node_number, r) == c->rank)
+            thaw_wire_recv(&s->wire, c, x + share[0], (int64_t)((share[1] - share[0]) * sizeof *x), r,
+                           SHARES);
+    }
+    for (int i = 1; i < c->nnodes; i++) {
+        thaw_wire_send(&s->wire, c, x + own[0], nbytes, taker(c, (c->node_number + i) % c->nnodes, c->rank),
+                       SHARES);
+        s->nbytes += nbytes;
+    }
+}
+
 void thaw_sums_finish(struct thaw_sums *s) {
     wait_for(s, &s->wire);
 }
@@ -362,7 +384,9 @@ static void tell(struct thaw_sums *s) {
 bool thaw_sums_settle(struct thaw_sums *s) {
     const size_t words = told_words(s), nbuckets = (size_t)s->nbuckets;
     thaw_sums_finish(s);
+    thaw_window_fence(s->window);
     tell(s);
+    thaw_window_fence(s->window);
     memset(s->told + nbuckets, 0, (words - nbuckets) * sizeof *s->told);
     memset(s->found, 0, nbuckets * sizeof *s->found);
     for (int r = 0; r < s->c->size; r++) {

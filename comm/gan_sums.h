@@ -44,6 +44,10 @@ void thaw_sums_wait(struct thaw_sums *s, int bucket, float *out);
 // array) to all others, into the same places. Until finish the own share is not to be written, and the
 // others' not to be touched.
 void thaw_sums_share(struct thaw_sums *s, int bucket, float *x);
+// Collective, in the same order on all ranks; returns at once. The same of an x that the ranks of a node have
+// in common: a share goes once to every other node. Shares of this node's ranks are there when all have met
+// after it; settle is such a meeting.
+void thaw_sums_show(struct thaw_sums *s, int bucket, float *x);
 void thaw_sums_finish(struct thaw_sums *s); // waits for what was shared
 // Collective, once all buckets were waited for; finishes what was shared. Scales follow the sums; ready for
 // the next round. False when a term of any rank was not finite or far out of range: the sums are then

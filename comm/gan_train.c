@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "comm/handle.h"
+#include "comm/window.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -15,21 +16,29 @@
 // A bucket for each stage of the backward pass, in the order of their parameters: the last stage's first. The
 // critic's carry four numbers (gan_critic.c).
 enum { BUCKETS = THAW_GAN_STAGES, CRITIC_BUCKETS = 3, CARRIED = 4 };
+enum { LATENTS = 22 }; // tag
 #define COLLAPSED 1e-6 // variance of latents of different users, where real ones have 1
 
 // ---- Begin and end ----
 
 static int net_new(struct thaw_gan_net *net, size_t n, bool averaged, struct thaw_err *err) {
-    float **const array[] = {&net->p, &net->m, &net->v, &net->gradient, &net->averaged};
+    float **const array[] = {&net->m, &net->v, &net->gradient, &net->averaged};
     int code = THAW_OK;
     net->n = n;
-    for (int i = 0; !code && i < (averaged ? 5 : 4); i++)
+    for (int i = 0; !code && i < (averaged ? 4 : 3); i++)
         code = thaw_alloc(array[i], n, sizeof(float), "the networks", err);
     return code;
 }
 
+// Collective.
+static int net_open(struct thaw_gan_net *net, struct thaw_comm *c, struct thaw_err *err) {
+    const int code = thaw_window_new(&net->window, c, (int64_t)(net->n * sizeof *net->p), err);
+    if (!code) net->p = thaw_window_bytes(net->window);
+    return code;
+}
+
 static void net_free(struct thaw_gan_net *net) {
-    free(net->p);
+    thaw_window_free(&net->window);
     free(net->m);
     free(net->v);
     free(net->averaged);
@@ -88,6 +97,8 @@ static int scratch_new(struct thaw_gan *g, struct thaw_err *err) {
     const int size = g->c->size, b = g->config.batch, draws = s->noise ? THAW_GAN_DRAWS : 1;
     const int own = thaw_batch_begin(b, size, g->c->rank + 1) - thaw_batch_begin(b, size, g->c->rank);
     const size_t k = (size_t)s->k, rows = (size_t)own, known = rows * (size_t)s->longest * k;
+    const size_t messages =
+        2 * (size_t)size * (thaw_wire_pieces((int64_t)((size_t)b * k * sizeof(float))) + 1);
     const char *what = "training";
     struct thaw_gan_scratch *x = NULL;
     int code = thaw_alloc(&x, 1, sizeof *x, what, err);
@@ -98,7 +109,6 @@ static int scratch_new(struct thaw_gan *g, struct thaw_err *err) {
     code = scratch_threads(x, g, draws, err);
     if (!code) code = thaw_alloc(&x->z, rows * (size_t)(draws * s->noise), sizeof *x->z, what, err);
     if (!code) code = thaw_alloc(&x->known, known, sizeof *x->known, what, err);
-    if (!code) code = thaw_alloc(&x->dknown, known, sizeof *x->dknown, what, err);
     if (!code && g->config.adversary > 0) {
         code = thaw_alloc(&x->fixed, known, sizeof *x->fixed, what, err);
         if (!code) code = thaw_alloc(&x->adversary, rows * k, sizeof *x->adversary, what, err);
@@ -110,12 +120,8 @@ static int scratch_new(struct thaw_gan *g, struct thaw_err *err) {
     if (!code) code = thaw_alloc(&x->judged, rows, sizeof *x->judged, what, err);
     if (!code) code = thaw_alloc(&x->term, (size_t)x->nslices, sizeof *x->term, what, err);
     if (!code) code = thaw_alloc(&x->slice, (size_t)x->nslices, sizeof *x->slice, what, err);
-    if (!code) code = thaw_alloc(&x->count, (size_t)size, sizeof *x->count, what, err);
-    if (!code) code = thaw_alloc(&x->place, (size_t)size, sizeof *x->place, what, err);
-    for (int r = 0; !code && r < size; r++) {
-        x->place[r] = thaw_batch_begin(b, size, r) * s->k;
-        x->count[r] = thaw_batch_begin(b, size, r + 1) * s->k - x->place[r];
-    }
+    if (!code) code = thaw_alloc(&x->wire, 1, sizeof *x->wire, what, err);
+    if (!code) code = thaw_wire_reserve(x->wire, messages, err);
     return code;
 }
 
@@ -132,7 +138,6 @@ static void scratch_free(struct thaw_gan_scratch *x) {
     free(x->z);
     free(x->known);
     free(x->fixed);
-    free(x->dknown);
     free(x->drawn);
     free(x->ddrawn);
     free(x->adversary);
@@ -141,8 +146,8 @@ static void scratch_free(struct thaw_gan_scratch *x) {
     free(x->judged);
     free(x->term);
     free(x->slice);
-    free(x->count);
-    free(x->place);
+    if (x->wire) thaw_wire_free(x->wire);
+    free(x->wire);
     free(x);
 }
 
@@ -174,7 +179,9 @@ int thaw_gan_new(struct thaw_gan **out, struct thaw_comm *c, const struct thaw_g
         thaw_gan_critic_layout(s, &g->critic_layout);
         code = allocate(g, data, err);
     }
-    if ((code = thaw_comm_agree(c, code, err)) || (code = sums_new(g, g->scratch->nthreads, err)) ||
+    if ((code = thaw_comm_agree(c, code, err)) || (code = net_open(&g->generator, c, err)) ||
+        (config->adversary > 0 && (code = net_open(&g->critic, c, err))) ||
+        (code = sums_new(g, g->scratch->nthreads, err)) ||
         (code = thaw_gan_items_new(&g->items, c, data->items, s->k, config->batch, s->longest,
                                    config->adversary > 0, true, err)) ||
         (code = thaw_gan_start(g, data, err)) ||
@@ -239,17 +246,28 @@ static struct thaw_gan_slice cut(const struct thaw_gan *g, const struct thaw_bat
                                    .dropout = (float)g->config.dropout};
 }
 
-void thaw_gan_make_latents(struct thaw_gan *g, const struct thaw_batch *batch, int draws, int64_t number) {
+// The latents of slices [begin, end) of this rank.
+static void make_slices(struct thaw_gan *g, const struct thaw_batch *batch, int begin, int end, int draws,
+                        int64_t number) {
     const struct thaw_gan_shape *s = &g->config.shape;
     struct thaw_gan_scratch *x = g->scratch;
-    thaw_gan_items_fetch(g->items, batch, x->known, x->fixed);
 #pragma omp parallel for schedule(dynamic, 1)
-    for (int i = 0; i < x->nslices; i++) {
+    for (int i = begin; i < end; i++) {
         const size_t first = (size_t)(i * THAW_GAN_SLICE) * (size_t)draws;
         x->slice[i] = cut(g, batch, i, draws, number);
         thaw_gan_generate(s, g->generator.p, &x->slice[i], x->tape[i], x->drawn + first * (size_t)s->k);
         if (g->critic_sums && omp_get_thread_num() == 0) thaw_sums_poke(g->critic_sums);
     }
+}
+
+void thaw_gan_make_latents(struct thaw_gan *g, const struct thaw_batch *batch, int draws, int64_t number) {
+    struct thaw_gan_scratch *x = g->scratch;
+    const int rounds = (x->nslices + x->nthreads - 1) / x->nthreads; // of slices, all threads at work
+    const int half = rounds < 2 ? x->nslices : (rounds + 1) / 2 * x->nthreads;
+    thaw_gan_items_fetch(g->items, batch, x->known, x->fixed);
+    make_slices(g, batch, 0, half, draws, number);
+    thaw_gan_critic_learn(g);
+    make_slices(g, batch, half, x->nslices, draws, number);
 }
 
 // The mean latents of a slice, and what they cost beside the likelihood: sums of |u - real|^2 and of D(u_1).
@@ -299,7 +317,7 @@ static void slice_backward(struct thaw_gan *g, const struct thaw_batch *batch, i
     const struct thaw_gan_slice *in = &x->slice[i];
     const size_t k = (size_t)s->k, first = (size_t)(i * THAW_GAN_SLICE), longest = (size_t)s->longest;
     const size_t begin = thaw_gan_stage_begin(&g->layout, stage), end = thaw_gan_stage_end(&g->layout, stage);
-    float *out = x->ddrawn + first * (size_t)in->draws * k, *dknown = x->dknown + first * longest * k;
+    float *out = x->ddrawn + first * (size_t)in->draws * k, *dknown = g->items->dknown + first * longest * k;
     float *gradient = x->gradient[thread];
     if (stage == THAW_GAN_LAST) slice_ddrawn(g, batch, i, out);
     memset(gradient + begin, 0, (end - begin) * sizeof *gradient);
@@ -321,18 +339,32 @@ static int critic_diverged(const struct thaw_gan *g, struct thaw_err *err) {
     return diverged(g, "a gradient of the critic is not finite or grew too fast", (double)NAN, err);
 }
 
-// Collective. Everybody's latents to everybody.
-static void share_latents(struct thaw_gan *g) {
+// Latents of a rank's samples: where they begin; how many bytes.
+static float *latents_of(const struct thaw_gan *g, int rank, int64_t *nbytes) {
+    const int64_t row = (int64_t)g->config.shape.k * (int64_t)sizeof(float);
+    const int begin = thaw_batch_begin(g->config.batch, g->c->size, rank);
+    *nbytes = (thaw_batch_begin(g->config.batch, g->c->size, rank + 1) - begin) * row;
+    return g->scratch->u + (ptrdiff_t)begin * g->config.shape.k;
+}
+
+// Collective; returns at once. Everybody's latents to everybody, who has them after latents_wait.
+static void latents_start(struct thaw_gan *g) {
     struct thaw_gan_scratch *x = g->scratch;
-    const int64_t n = (int64_t)g->config.batch * g->config.shape.k;
+    int64_t own, theirs;
+    const float *from = latents_of(g, g->c->rank, &own);
+    for (int i = 1; i < g->c->size; i++) { // from the next rank on: not all send to the same one at a time
+        const int r = (g->c->rank + i) % g->c->size;
+        float *to = latents_of(g, r, &theirs);
+        thaw_wire_recv(x->wire, g->c, to, theirs, r, LATENTS);
+        thaw_wire_send(x->wire, g->c, from, own, r, LATENTS);
+        x->nbytes += own;
+    }
+}
+
+static void latents_wait(struct thaw_gan *g) {
     const double began = thaw_time_s();
-    if (g->c->size == 1) return;
-    if (n <= thaw_comm_count_max())
-        MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, x->u, x->count, x->place, MPI_FLOAT, g->c->all);
-    for (int r = 0; n > thaw_comm_count_max() && r < g->c->size; r++)
-        thaw_comm_bcast(g->c, x->u + x->place[r], (int64_t)x->count[r] * (int64_t)sizeof(float), r);
-    x->wait_s += thaw_time_s() - began;
-    x->nbytes += (int64_t)x->count[g->c->rank] * (int64_t)sizeof(float);
+    thaw_wire_wait(g->scratch->wire);
+    if (g->c->size > 1) g->scratch->wait_s += thaw_time_s() - began;
 }
 
 // Variance over the minibatch, mean over coordinates.
@@ -363,17 +395,20 @@ static int forward(struct thaw_gan *g, const struct thaw_batch *batch, int64_t n
     struct thaw_gan_record *record = &g->record[g->step];
     double extra[THAW_GAN_EXTRA] = {0, 0, thaw_comm_stop_requested(g->c)};
     thaw_gan_make_latents(g, batch, draws, number);
-    if (!thaw_gan_critic_learn(g)) return critic_diverged(g, err);
+    if (!thaw_gan_critic_settle(g)) return critic_diverged(g, err);
 #pragma omp parallel for schedule(dynamic, 1)
     for (int i = 0; i < x->nslices; i++) slice_mean(g, batch, i, omp_get_thread_num());
-    share_latents(g);
+    latents_start(g);
+    int code = thaw_gan_softmax_prepare(g->softmax, batch, (uint64_t)g->step, err);
+    thaw_episodes_prepare(g->episodes);
+    latents_wait(g);
     // Terms of slices are rounded before they are added, so their sum does not know the ranks.
     for (int i = 0; i < x->nslices; i++)
         for (int j = 0; j < 2; j++)
             extra[j] +=
                 fabs(x->term[i][j]) < 0x1p30 ? ldexp(nearbyint(ldexp(x->term[i][j], 20)), -20) : (double)NAN;
-    const int code = thaw_gan_softmax_loss(g->softmax, batch, x->u, g->generator.p[g->layout.log_scale],
-                                           (uint64_t)g->step, extra, &record->nll, err);
+    code = thaw_gan_softmax_loss(g->softmax, batch, x->u, g->generator.p[g->layout.log_scale], extra,
+                                 &record->nll, code, err);
     if (code) return code;
     record->latent = extra[0] / config->batch;
     record->judged = extra[1] / config->batch;
@@ -401,7 +436,8 @@ bool thaw_gan_net_learn(struct thaw_gan_net *net, struct thaw_sums *sums, int bu
                                     net->averaged ? net->averaged + at : NULL, keep,
                                     end - at < RUN ? end - at : RUN) &&
                  finite;
-    thaw_sums_share(sums, bucket, net->p);
+    thaw_window_fence(net->window);
+    thaw_sums_show(sums, bucket, net->p);
     return finite;
 }
 
@@ -426,29 +462,37 @@ static void stage_backward(struct thaw_gan *g, const struct thaw_batch *batch, e
     thaw_sums_start(g->sums, BUCKETS - 1 - (int)stage);
 }
 
-static void items_learn(struct thaw_gan *g, const struct pace *pace) {
+// A table of this rank's items learns; `meanwhile` travels.
+static void items_learn(struct thaw_gan *g, enum thaw_gan_table table, const struct pace *pace,
+                        struct thaw_sums *meanwhile) {
     bool finite = true;
 #pragma omp parallel for schedule(dynamic, 1) reduction(&& : finite)
     for (int i = 0; i < g->items->ntiles; i++) {
-        finite = thaw_gan_items_adam(g->items, i, &pace->adam, g->step + 1, pace->rate, pace->keep) && finite;
-        if (omp_get_thread_num() == 0) thaw_sums_poke(g->sums);
+        finite = thaw_gan_items_adam(g->items, table, i, &pace->adam, g->step + 1, pace->rate, pace->keep) &&
+                 finite;
+        if (omp_get_thread_num() == 0) thaw_sums_poke(meanwhile);
     }
     g->scratch->unsound |= !finite;
 }
 
-// Collective. Gradients, and what is learnt from them: false when one is not sound. A stage's gradient
-// travels while the next stage is at work, and its new weights while those after it are, and the items learn.
+// Collective. Gradients, and what is learnt from them: false when one is not sound. The latents' gradient
+// travels while the decoder learns, a stage's while the next stage is at work, and its new weights while
+// those after it are, and the embeddings learn.
 static bool backward(struct thaw_gan *g, const struct thaw_batch *batch, const struct pace *pace) {
     struct thaw_gan_scratch *x = g->scratch;
     thaw_gan_softmax_backward(g->softmax, batch, x->u, g->generator.p[g->layout.log_scale], g->du_sums);
+    items_learn(g, THAW_GAN_DECODER, pace, g->du_sums);
+    items_learn(g, THAW_GAN_BIAS, pace, g->du_sums);
     for (int i = 0; i < 2; i++) thaw_sums_wait(g->du_sums, i, x->du);
     for (enum thaw_gan_stage stage = 0; stage < THAW_GAN_STAGES; stage++) {
         stage_backward(g, batch, stage);
+        if (stage == THAW_GAN_POOLS) thaw_gan_items_give(g->items, batch);
         if (stage > 0) learn(g, stage - 1, pace);
     }
-    thaw_gan_items_return(g->items, batch, x->dknown);
     learn(g, THAW_GAN_STAGES - 1, pace);
-    items_learn(g, pace);
+    thaw_gan_items_take(g->items, batch);
+    items_learn(g, THAW_GAN_EMBEDDING, pace, g->sums);
+    thaw_gan_items_show(g->items);
     const bool sound = thaw_sums_settle(g->du_sums);
     return thaw_sums_settle(g->sums) && sound;
 }

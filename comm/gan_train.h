@@ -40,8 +40,10 @@ struct thaw_gan_data {
 };
 
 // p is the same on all ranks. Of all else each has its share (comm/gan_sums.h), until thaw_gan_gather.
+// A node holds p once, in a window: a rank writes its share when all have the gradients it came from.
 struct thaw_gan_net {
     size_t n;
+    struct thaw_window *window;
     float *p, *m, *v, *averaged, *gradient; // averaged: the generator's only
 };
 
@@ -97,30 +99,33 @@ struct thaw_gan_turn {
     float rate;
 };
 struct thaw_gan_scratch {
-    int nthreads, nslices;         // slices of this rank
-    struct thaw_gan_tape **tape;   // nslices
-    struct thaw_gan_work **work;   // nthreads
-    float **gradient;              // nthreads: of the larger net
-    float *z;                      // nslices x draws x SLICE x noise
-    float *known, *fixed, *dknown; // this rank's samples x longest x k
-    float *drawn, *ddrawn;         // this rank's samples x draws x k, slice by slice, draw by draw
-    float *adversary;              // this rank's samples x k: gradient of -adversary mean D
-    float *u, *du;                 // batch x k and log_scale; du: of this rank's samples
-    float *judged;                 // this rank's samples
-    double (*term)[3];             // nslices: sums of a slice
-    struct thaw_gan_slice *slice;  // nslices: what a batch was cut into
-    struct thaw_gan_turn turn;     // of the critic, whose gradient is under way
-    int *count, *place;            // size: floats of u of each rank
-    bool unsound;                  // a parameter of this rank is not finite any more
+    int nthreads, nslices;        // slices of this rank
+    struct thaw_gan_tape **tape;  // nslices
+    struct thaw_gan_work **work;  // nthreads
+    float **gradient;             // nthreads: of the larger net
+    float *z;                     // nslices x draws x SLICE x noise
+    float *known, *fixed;         // this rank's samples x longest x k
+    float *drawn, *ddrawn;        // this rank's samples x draws x k, slice by slice, draw by draw
+    float *adversary;             // this rank's samples x k: gradient of -adversary mean D
+    float *u, *du;                // batch x k and log_scale; du: of this rank's samples
+    float *judged;                // this rank's samples
+    double (*term)[3];            // nslices: sums of a slice
+    struct thaw_gan_slice *slice; // nslices: what a batch was cut into
+    struct thaw_gan_turn turn;    // of the critic, whose gradient is under way
+    struct thaw_wire *wire;       // latents on their way
+    bool unsound;                 // a parameter of this rank is not finite any more
     double wait_s;
     int64_t nbytes;
 };
 // Collective. The critic's gradient on batch `number` goes on its way, and arrives while the generator makes
-// the next batch's latents: then thaw_gan_critic_learn makes the step (the next turn calls it too). *sound,
-// result: false when the critic diverged.
+// the next batch's latents: in the midst of that thaw_gan_critic_learn makes the step, and its weights are
+// with all ranks after thaw_gan_critic_settle (the next turn calls it too). Both do nothing when no gradient
+// is under way. *sound, result: false when the critic diverged.
 int thaw_gan_critic_turn(struct thaw_gan *g, int64_t number, float rate, bool *sound, struct thaw_err *err);
-bool thaw_gan_critic_learn(struct thaw_gan *g);
-// Collective. A batch is cut into scratch->slice; known rows are fetched, and latents made by all threads.
+void thaw_gan_critic_learn(struct thaw_gan *g);
+bool thaw_gan_critic_settle(struct thaw_gan *g);
+// Collective. A batch is cut into scratch->slice; known rows are fetched, and latents made by all threads;
+// meanwhile the critic learns.
 void thaw_gan_make_latents(struct thaw_gan *g, const struct thaw_batch *batch, int draws, int64_t number);
 // Collective. The optimiser's step of this rank's share of a bucket, whose gradient is there, by all threads.
 // The new weights are on their way to all ranks until the sums are settled. false: a weight is not finite.

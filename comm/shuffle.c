@@ -139,10 +139,14 @@ int thaw_shuffle_round(struct thaw_shuffle *s, bool finished, bool *done, int co
     if (!code) code = deliver_all(s, err);
     code = thaw_comm_agree(c, code, err);
     if (!code) thaw_comm_min_i64(c, &all_finished, 1);
-    for (int r = 0; r < c->size; r++) s->box[r].used = 0;
-    s->full = false;
+    thaw_shuffle_drop(s);
     if (!code) *done = all_finished != 0;
     return code;
+}
+
+void thaw_shuffle_drop(struct thaw_shuffle *s) {
+    for (int r = 0; r < s->comm->size; r++) s->box[r].used = 0;
+    s->full = false;
 }
 
 int64_t thaw_shuffle_sent(const struct thaw_shuffle *s) {

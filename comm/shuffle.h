@@ -35,6 +35,8 @@ bool thaw_shuffle_full(const struct thaw_shuffle *s);
 // set when all said so. `code`: this rank's own state so far: a failure (with err filled) is agreed here, so
 // producers fail through the round.
 int thaw_shuffle_round(struct thaw_shuffle *s, bool finished, bool *done, int code, struct thaw_err *err);
+// Local. Forget what was put since the last round.
+void thaw_shuffle_drop(struct thaw_shuffle *s);
 // Bytes sent to other ranks so far by this rank.
 int64_t thaw_shuffle_sent(const struct thaw_shuffle *s);
 void thaw_shuffle_free(struct thaw_shuffle **s);

@@ -225,11 +225,7 @@ static void swap_averages(struct thaw_gan *g) {
     float *net = g->generator.p;
     g->generator.p = g->generator.averaged;
     g->generator.averaged = net;
-    for (int i = 0; i < THAW_GAN_TABLES; i++) {
-        float *rows = g->items->p[i];
-        g->items->p[i] = g->items->averaged[i];
-        g->items->averaged[i] = rows;
-    }
+    thaw_gan_items_swap(g->items);
 }
 
 // Collective. A signal after the last step: the weights are saved, and the same command makes the rest.

@@ -130,6 +130,7 @@ static int load(struct job *j, struct thaw_err *err) {
     memcpy(j->items->p[THAW_GAN_EMBEDDING], g->embedding, rows * k * sizeof(float));
     memcpy(j->items->p[THAW_GAN_DECODER], g->decoder, rows * k * sizeof(float));
     memcpy(j->items->p[THAW_GAN_BIAS], g->bias, rows * sizeof(float));
+    thaw_gan_items_show(j->items);
     return thaw_gan_apply_new(&j->apply, j->c, &g->shape, g->net, j->items, &j->h, NULL, config,
                               (int)j->o->draws, err);
 }

@@ -1,5 +1,6 @@
 // test_gan_episodes.c: minibatches: every eligible user once an epoch, what is known and what is asked, the
 // same for any ranks; draws; whole blocks of items.
+// with: THAW_NODE_RANKS=2
 #include "base/mem.h"
 #include "base/rng.h"
 #include "comm/gan_items.h"
@@ -102,6 +103,39 @@ static void an_epoch_visits_all(void **state) {
     end(&w);
 }
 
+static void same_batch(const struct thaw_batch *a, const struct thaw_batch *b) {
+    const size_t samples = BATCH, own = (size_t)(a->end - a->begin);
+    assert_memory_equal(a->user, b->user, samples * sizeof *a->user);
+    assert_memory_equal(a->n, b->n, samples * sizeof *a->n);
+    assert_memory_equal(a->known, b->known, samples * LONGEST * sizeof *a->known);
+    assert_memory_equal(a->rest_ptr, b->rest_ptr, (samples + 1) * sizeof *a->rest_ptr);
+    assert_memory_equal(a->rest, b->rest, (size_t)a->rest_ptr[BATCH] * sizeof *a->rest);
+    assert_memory_equal(a->real, b->real, own * K * sizeof *a->real);
+}
+
+// Preparing, often or not, more on some ranks than on others, changes no batch; nor does it when the batch
+// that is asked for is not the next.
+static void work_ahead_changes_nothing(void **state) {
+    struct world w = {0};
+    struct thaw_episodes *at_once = NULL, *ahead = NULL;
+    const int64_t skip = 40;
+    (void)state;
+    begin(&w);
+    problem_ok(thaw_episodes_new(&at_once, comm, &w.h, w.real, K, &w.plan[THAW_ITEMS], &walk, NULL), NULL);
+    problem_ok(thaw_episodes_new(&ahead, comm, &w.h, w.real, K, &w.plan[THAW_ITEMS], &walk, NULL), NULL);
+    for (int64_t t = 0; t < 2 * skip; t++) {
+        const struct thaw_batch *a, *b;
+        const int64_t number = t < skip ? t : t + skip;
+        problem_ok(thaw_episodes_batch(at_once, number, &a, NULL), NULL);
+        problem_ok(thaw_episodes_batch(ahead, number, &b, NULL), NULL);
+        same_batch(a, b);
+        for (int64_t i = 0; i < (t / 8 + thaw_comm_rank(comm)) % 4; i++) thaw_episodes_prepare(ahead);
+    }
+    thaw_episodes_free(&at_once);
+    thaw_episodes_free(&ahead);
+    end(&w);
+}
+
 static void a_list_ends(void **state) {
     struct world w = {0};
     struct thaw_episodes *e = NULL;
@@ -157,6 +191,7 @@ static void rows_travel(void **state) {
         t->p[THAW_GAN_EMBEDDING][i] = (float)(t->first * K + i);
         t->fixed[i] = -(float)(t->first * K + i);
     }
+    thaw_gan_items_show(t);
     assert_int_equal(thaw_alloc(&known, BATCH * LONGEST * K, sizeof *known, "known", NULL), 0);
     assert_int_equal(thaw_alloc(&fixed, BATCH * LONGEST * K, sizeof *fixed, "fixed", NULL), 0);
     problem_ok(thaw_episodes_batch(e, 2, &b, NULL), NULL);
@@ -167,9 +202,10 @@ static void rows_travel(void **state) {
                 const size_t at = (size_t)((s - b->begin) * LONGEST + i) * K + (size_t)j;
                 const float want = (float)(b->known[s * LONGEST + i] * K + j);
                 assert_true(known[at] == want && fixed[at] == -want);
-                known[at] = (float)(s + 1) * 0.1F; // a sum that depends on the order
+                t->dknown[at] = (float)(s + 1) * 0.1F; // a sum that depends on the order
             }
-    thaw_gan_items_return(t, b, known);
+    thaw_gan_items_give(t, b);
+    thaw_gan_items_take(t, b);
     for (int64_t r = 0; r < t->rows; r++) {
         float want = 0;
         for (int s = 0; s < BATCH; s++)
@@ -177,6 +213,15 @@ static void rows_travel(void **state) {
                 if (b->known[s * LONGEST + i] == t->first + r) want += (float)(s + 1) * 0.1F;
         assert_true(t->gradient[THAW_GAN_EMBEDDING][r * K] == want);
     }
+    for (int64_t i = 0; i < t->rows * K; i++)
+        t->averaged[THAW_GAN_EMBEDDING][i] = (float)(t->first * K + i) / 2;
+    thaw_gan_items_swap(t);
+    thaw_gan_items_fetch(t, b, known, fixed);
+    for (int s = b->begin; s < b->end; s++)
+        for (int i = 0; i < b->n[s]; i++) {
+            const size_t at = (size_t)((s - b->begin) * LONGEST + i) * K;
+            assert_true(known[at] == (float)(b->known[s * LONGEST + i] * K) / 2);
+        }
     free(known);
     free(fixed);
     thaw_gan_items_free(&t);
@@ -239,9 +284,13 @@ int main(void) {
     if (thaw_comm_rank(comm) == 0 && tiny_write(folder)) return 1;
     thaw_comm_barrier(comm);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_epoch_visits_all),       cmocka_unit_test(a_list_ends),
-        cmocka_unit_test(nobody_is_eligible),        cmocka_unit_test(rows_travel),
-        cmocka_unit_test(shuffles_are_permutations), cmocka_unit_test(ranks_own_whole_blocks),
+        cmocka_unit_test(an_epoch_visits_all),
+        cmocka_unit_test(work_ahead_changes_nothing),
+        cmocka_unit_test(a_list_ends),
+        cmocka_unit_test(nobody_is_eligible),
+        cmocka_unit_test(rows_travel),
+        cmocka_unit_test(shuffles_are_permutations),
+        cmocka_unit_test(ranks_own_whole_blocks),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     tiny_folder_remove(comm, folder);

@@ -4,6 +4,7 @@
 // with: THAW_NODE_RANKS=1 THAW_MPI_COUNT_MAX=7
 #include "base/rng.h"
 #include "comm/gan_sums.h"
+#include "comm/window.h"
 #include "comm/world.h"
 
 #include <math.h>
@@ -156,6 +157,36 @@ static void what_is_carried_and_shared(void **state) {
     thaw_sums_free(&s);
 }
 
+// What the ranks of a node have in common: the shares of all ranks are in it, for two rounds.
+static void what_is_shown(void **state) {
+    struct thaw_sums *s = NULL;
+    struct thaw_window *window = NULL;
+    const int size = thaw_comm_size(comm);
+    (void)state;
+    assert_int_equal(thaw_sums_new(&s, comm, begin, BUCKETS, NULL, CARRIED, THREADS, NULL), 0);
+    assert_int_equal(thaw_window_new(&window, comm, N * sizeof(float), NULL), 0);
+    float *x = thaw_window_bytes(window);
+    for (int round = 0; round < 2; round++) {
+        int64_t wrong = 0;
+        for (int b = 0; b < BUCKETS; b++) {
+            size_t from, to;
+            thaw_sums_own(s, b, &from, &to);
+            for (size_t i = from; i < to; i++) x[i] = (float)(thaw_comm_rank(comm) + 100 * round);
+            thaw_sums_show(s, b, x);
+        }
+        assert_true(thaw_sums_settle(s));
+        for (int b = 1; b < BUCKETS; b++) {
+            wrong += x[begin[b]] != (float)(100 * round);
+            wrong += x[begin[b + 1] - 1] != (float)(size - 1 + 100 * round);
+            for (size_t i = begin[b] + 1; i < begin[b + 1]; i++) wrong += x[i] < x[i - 1];
+        }
+        thaw_comm_sum_i64(comm, &wrong, 1); // and nobody writes before all have looked
+        assert_int_equal(wrong, 0);
+    }
+    thaw_window_free(&window);
+    thaw_sums_free(&s);
+}
+
 // Gradients that fall or grow from step to step keep their precision.
 static void scale_follows(void **state) {
     static float x[N], out[N];
@@ -180,7 +211,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(same_sum_for_any_cut), cmocka_unit_test(spoilt_terms_are_noticed),
         cmocka_unit_test(shares_stay_apart),    cmocka_unit_test(what_is_carried_and_shared),
-        cmocka_unit_test(scale_follows),
+        cmocka_unit_test(what_is_shown),        cmocka_unit_test(scale_follows),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     thaw_comm_end(&comm);
