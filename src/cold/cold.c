@@ -127,6 +127,10 @@ static int types_work(struct thaw_cold_work *w, const struct thaw_cold *c, struc
     int code = thaw_alloc(&w->type_weight, n, sizeof *w->type_weight, "types", err);
     if (!code) code = thaw_alloc(&w->type_all, n, sizeof *w->type_all, "types", err);
     if (!code) code = thaw_alloc(&w->type_share, n, sizeof *w->type_share, "types", err);
+    if (!code) code = thaw_alloc(&w->type_fixed, n + 1, sizeof *w->type_fixed, "types", err);
+    if (!code)
+        code = thaw_alloc(&w->type_profile, (size_t)cold_types_features(c) + 1, sizeof *w->type_profile,
+                          "a profile", err);
     if (!code)
         code = thaw_alloc(&w->type_match, COLD_TYPES_TOGETHER * n, sizeof *w->type_match, "types", err);
     return code ? code
@@ -143,8 +147,7 @@ int thaw_cold_work_new(struct thaw_cold_work **out, const struct thaw_cold *c, s
     if (!code) code = thaw_alloc(&w->b, d, sizeof *w->b, "a system", err);
     if (!code) code = thaw_alloc(&w->t, d, sizeof *w->t, "a system", err);
     if (!code) code = thaw_alloc(&w->mean, d, sizeof *w->mean, "a system", err);
-    if (!code)
-        code = thaw_alloc(&w->query, (size_t)quick_width(c->columns + 1), sizeof *w->query, "a query", err);
+    if (!code) code = thaw_alloc(&w->query, (size_t)c->columns + 1, sizeof *w->query, "a query", err);
     if (!code) code = thaw_alloc(&w->doubt, DOUBT_ROWS * d, sizeof *w->doubt, "a block of scores", err);
     if (!code && c->generator) code = generator_work(w, c, err);
     if (!code && c->types.n) code = types_work(w, c, err);
@@ -162,11 +165,13 @@ int cold_scores(const struct thaw_cold *c, struct thaw_cold_work *w, struct thaw
 void thaw_cold_work_free(struct thaw_cold_work **out) {
     struct thaw_cold_work *w = *out;
     if (!w) return;
-    void *const owned[] = {
-        w->item,        w->at,       w->strength,   w->a,          w->b,        w->t,       w->mean,
-        w->query,       w->scores,   w->doubt,      w->g.noise,    w->g.one,    w->g.two,   w->g.hidden,
-        w->g.base,      w->g.pooled, w->g.latent,   w->g.query,    w->g.attend, w->g.match, w->g.weight,
-        w->type_weight, w->type_all, w->type_share, w->type_match, w->type_rows};
+    void *const owned[] = {w->item,      w->at,          w->strength,     w->a,          w->b,
+                           w->t,         w->mean,        w->query,        w->scores,     w->doubt,
+                           w->g.noise,   w->g.one,       w->g.two,        w->g.hidden,   w->g.base,
+                           w->g.pooled,  w->g.latent,    w->g.query,      w->g.attend,   w->g.match,
+                           w->g.weight,  w->type_weight, w->type_all,     w->type_share, w->type_match,
+                           w->type_rows, w->type_fixed,  w->type_profile, w->raw[0],     w->rough,
+                           w->maybe,     w->low};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
     free(w);
     *out = NULL;

@@ -46,9 +46,10 @@ struct thaw_cold;
 // THAW_ENOINPUT, THAW_EDATA naming the file, THAW_EMEM.
 int thaw_cold_open(struct thaw_cold **c, const struct thaw_cold_source *s, struct thaw_err *err);
 void thaw_cold_close(struct thaw_cold **c);
-// Local; not while others score. Compact copies in memory of the item factors (for P) and of the decoder (for
-// G), 16 bits a number: sweeps over them take half the time, and scores move by about 3e-6 of the norms'
-// product. 4 k + 16 bytes an item. THAW_EMEM.
+// Local; not while others score. Compact copies in memory that thaw_cold_best looks at, and nothing else
+// does: of the item factors in 8 bits a number, of the decoder in 16, of the types' lists in 16 bits an
+// entry. An item takes 3 k + 16 bytes, and 2 for each type that has it (up to 6 more to fill its list up).
+// Reads all item rows, and takes k^2 / 2 multiply-adds an item for their second moments. THAW_EMEM.
 int thaw_cold_warm(struct thaw_cold *c, struct thaw_err *err);
 int64_t thaw_cold_items(const struct thaw_cold *c);
 int32_t thaw_cold_features(const struct thaw_cold *c); // profile columns that some model looks at; 0: none
@@ -114,6 +115,22 @@ enum thaw_cold_explore { THAW_COLD_EXPLOIT, THAW_COLD_UCB, THAW_COLD_THOMPSON };
 int thaw_cold_explore(const struct thaw_cold *c, enum thaw_cold_method m, enum thaw_cold_explore how,
                       double scale, uint64_t seed, const struct thaw_newcomer *who, const Thaw__Known *known,
                       struct thaw_cold_work *w, float *scores, struct thaw_err *err);
+
+// Local. The best items by method m, as a scan of thaw_cold_explore's scores finds them, without the
+// nexcluded rising rows of `excluded`: top (dense/topk.h), which has begun, gets them and is ended.
+// scores[items] is scratch. After thaw_cold_warm and without exploring, most items are not scored exactly:
+// bounds from the compact copies tell which cannot be among the best, and the others are scored in f64 from
+// the files (means and deviations of z-scores are known to about 1e-6). Errors as explore's; THAW_EMEM.
+struct thaw_topk;
+struct thaw_cold_how {
+    enum thaw_cold_explore explore;
+    double scale;
+    uint64_t seed;
+};
+int thaw_cold_best(const struct thaw_cold *c, enum thaw_cold_method m, const struct thaw_cold_how *how,
+                   const struct thaw_newcomer *who, const Thaw__Known *known, struct thaw_cold_work *w,
+                   const int64_t *excluded, int64_t nexcluded, float *scores, struct thaw_topk *top,
+                   struct thaw_err *err);
 
 // Local. Each input's share of the scores of nhits items by method m: for hit h, item_share[h x nitems],
 // feature_share[h x nfeatures] and constant[h] (what stays with neither) add up to score[h]. FOLD_IN, P and

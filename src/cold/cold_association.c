@@ -58,19 +58,25 @@ double cold_association_profile(const struct thaw_cold *c, const struct cold_set
     return (double)*entry(c, set, p, item - c->first_row[p], column);
 }
 
-// scores of one part = [1, profile] C
-static void add_profile(const struct thaw_cold *c, const struct cold_set *set, int32_t p,
+// scores of one part = [1, profile] C, by columns: a block of the scores stays in the cache for all of them.
+static void add_columns(const struct thaw_cold *c, const struct cold_set *set, int32_t p,
                         const struct thaw_newcomer *who, float *scores) {
+    enum { BLOCK = 2048 };
     const int64_t nrows = c->first_row[p + 1] - c->first_row[p];
-    if (nrows == 0) return;
-    if (set->by_column) {
-        memcpy(scores, entry(c, set, p, 0, 0), (size_t)nrows * sizeof *scores);
+    for (int64_t r = 0; r < nrows; r += BLOCK) {
+        const int64_t n = nrows - r < BLOCK ? nrows - r : BLOCK;
+        memcpy(scores + r, entry(c, set, p, r, 0), (size_t)n * sizeof *scores);
         for (int64_t a = 0; a < who->nfeatures; a++)
             if (cold_sees(c->association->features, who, a))
-                cold_axpy(scores, entry(c, set, p, 0, 1 + (int64_t)who->feature[a]), cold_value(who, a),
-                          nrows);
-        return;
+                cold_axpy(scores + r, entry(c, set, p, r, 1 + (int64_t)who->feature[a]), cold_value(who, a),
+                          n);
     }
+}
+
+// The same by rows.
+static void add_rows(const struct thaw_cold *c, const struct cold_set *set, int32_t p,
+                     const struct thaw_newcomer *who, float *scores) {
+    const int64_t nrows = c->first_row[p + 1] - c->first_row[p];
     for (int64_t r = 0; r < nrows; r++) {
         const float *row = entry(c, set, p, r, 0);
         float sum = row[0];
@@ -98,10 +104,9 @@ int cold_association_scores(const struct thaw_cold *c, const struct thaw_newcome
                             struct thaw_cold_work *w, float *scores, struct thaw_err *err) {
     const struct cold_set *set = cold_association_set(c, w);
     int code = THAW_OK;
-    if (set->profile)
-        for (int32_t p = 0; p < c->nparts; p++) add_profile(c, set, p, who, scores + c->first_row[p]);
-    else
-        memset(scores, 0, (size_t)c->nitems * sizeof *scores);
+    for (int32_t p = 0; set->profile && p < c->nparts; p++)
+        (set->by_column ? add_columns : add_rows)(c, set, p, who, scores + c->first_row[p]);
+    if (!set->profile) memset(scores, 0, (size_t)c->nitems * sizeof *scores);
     for (int64_t i = 0; !code && i < w->n; i++) code = add_item(c, set, w->item[i], scores, err);
     return code;
 }

@@ -136,13 +136,25 @@ double cold_generator_scale(const struct thaw_cold *c) {
     return exp((double)((const float *)c->net.data)[c->layout.log_scale]);
 }
 
-void cold_generator_sweep(const struct thaw_cold *c, struct thaw_cold_work *w, float *scores) {
+void cold_generator_query(const struct thaw_cold *c, struct thaw_cold_work *w, float last) {
     const int k = c->shape.k;
     const double scale = cold_generator_scale(c);
     for (int j = 0; j < k; j++) w->g.query[j] = (float)(scale * w->g.latent[j]);
-    w->g.query[k] = c->latents.q ? 0 : 1; // the bias is the last column
-    if (c->latents.q) quick_sweep(&c->latents, w->g.query, scores);
-    for (int32_t p = 0; !c->latents.q && p < c->nparts; p++)
+    w->g.query[k] = last;
+}
+
+double cold_generator_logit(const struct thaw_cold *c, const struct thaw_cold_work *w, int64_t item) {
+    const int k = c->shape.k;
+    const float *row = cold_generator_row(c, item) + k;
+    double sum = 0;
+    for (int j = 0; j < k; j++) sum += w->g.latent[j] * (double)row[j];
+    return cold_generator_scale(c) * sum + (double)row[k];
+}
+
+void cold_generator_sweep(const struct thaw_cold *c, struct thaw_cold_work *w, float *scores) {
+    const int k = c->shape.k;
+    cold_generator_query(c, w, 1); // the bias is the last column
+    for (int32_t p = 0; p < c->nparts; p++)
         thaw_score_pitch(w->g.query, 1, (const float *)c->decoder[p].data + k, 2 * (int64_t)k + 1,
                          c->first_row[p + 1] - c->first_row[p], k + 1, scores + c->first_row[p]);
     const double sum = cold_exp(scores, c->nitems, cold_max(scores, c->nitems));

@@ -5,9 +5,12 @@
 #include "base/npy.h"
 #include "cold/cold.h"
 #include "cold/quick.h"
+#include "cold/rough.h"
 #include "gan/layout.h"
 
 #include <stddef.h>
+
+struct thaw_scored;
 
 // The association for one number of known items, by part.
 struct cold_set {
@@ -56,10 +59,21 @@ struct thaw_cold {
     float *second_t;          // hidden x hidden, transposed
     int samples;
 
-    struct quick factors, latents; // of thaw_cold_warm
+    // Of thaw_cold_warm:
+    bool warm;
+    struct rough factors; // the items' factors
+    double *factor_sum;   // k + k x k: sums over the items of their rows and of the rows' squares
+    struct quick latents; // the generator's decoder
+    // Of each item the types that have it, filled up to a multiple of four by types.n, and where they
+    // begin in units of four
+    uint16_t *type_users;
+    uint32_t *type_begin;
 };
 
-enum { COLD_TYPES_TOGETHER = 8 }; // items that T looks at together
+enum {
+    COLD_TYPES_TOGETHER = 8, // items that T looks at together
+    COLD_MEMBERS = 4
+}; // of the ensemble: P, E, G, T
 
 struct thaw_cold_work {
     const struct thaw_cold *c;
@@ -81,6 +95,13 @@ struct thaw_cold_work {
     double *type_weight;           // posterior weight
     double *type_all, *type_share; // 1 / what it would take of all items; what part of them items are
     float *type_match, *type_rows; // some items x what it would take of them; the items' factors
+    uint32_t *type_fixed;          // weights in units of 2^-31
+    double *type_profile;          // of the newcomer, by column; zeros in between
+    // The search for the best: raw scores of each member, and what may be among the best
+    float *raw[COLD_MEMBERS];
+    int16_t *rough; // the query in whole numbers
+    struct thaw_scored *maybe, *low;
+    size_t maybe_cap, low_cap;
     struct gen_work {
         float *noise;            // samples x noise
         float *one, *two, *base; // samples x hidden: before the first and the second ELU; hidden
@@ -148,6 +169,11 @@ double cold_fold_in_item(const struct thaw_cold *c, const Thaw__Known *known, co
 
 // scores += or = (each item's row) . w->b, plus what an explicit model adds.
 void cold_sweep_factors(const struct thaw_cold *c, struct thaw_cold_work *w, float *scores);
+// The best by way of bounds (cold_best.c). *done: false where that is no help and all items must be scored.
+struct thaw_topk;
+int cold_best_bounded(const struct thaw_cold *c, enum thaw_cold_method m, const struct thaw_newcomer *who,
+                      const Thaw__Known *known, struct thaw_cold_work *w, const int64_t *excluded,
+                      int64_t nexcluded, struct thaw_topk *top, bool *done, struct thaw_err *err);
 int cold_association_scores(const struct thaw_cold *c, const struct thaw_newcomer *who,
                             struct thaw_cold_work *w, float *scores, struct thaw_err *err);
 // The set nearest to the number of known items. B_ij, 0 when it is not among the neighbours.
@@ -163,12 +189,31 @@ int cold_association_row(const struct thaw_cold *c, const struct cold_set *set, 
 // Where on the path from nothing known (0) to everything (1); scoring is at 1.
 void cold_generator_latent(const struct thaw_cold *c, const struct thaw_newcomer *who,
                            struct thaw_cold_work *w, double path);
-// scores: probabilities; *z: their sum before scaling, *most: the largest logit.
+// w->g.query from w->g.latent, and `last`, which the bias is to be multiplied with.
+void cold_generator_query(const struct thaw_cold *c, struct thaw_cold_work *w, float last);
+// The logit of one item by w->g.latent, in f64.
+double cold_generator_logit(const struct thaw_cold *c, const struct thaw_cold_work *w, int64_t item);
+// scores: probabilities.
 void cold_generator_sweep(const struct thaw_cold *c, struct thaw_cold_work *w, float *scores);
 int cold_generator_explain(const struct thaw_cold *c, const struct thaw_newcomer *who,
                            struct thaw_cold_work *w, const int64_t *hit, int nhits, double *item_share,
                            double *feature_share, double *constant, double *score, struct thaw_err *err);
 
+// Profile columns of the types.
+static inline int32_t cold_types_features(const struct thaw_cold *c) {
+    return c->prior->user_features - c->prior->user_vector;
+}
+// w->type_weight: how likely each type is.
+void cold_types_posterior(const struct thaw_cold *c, const struct thaw_newcomer *who,
+                          const Thaw__Known *known, struct thaw_cold_work *w);
+// By these weights: the score of an item, in f64.
+double cold_types_score(const struct thaw_cold *c, const struct thaw_cold_work *w, int64_t item);
+// Make c->type_users and type_begin, where types have numbers of 16 bits. THAW_EMEM.
+int cold_types_warm(struct thaw_cold *c, struct thaw_err *err);
+// w->type_fixed from w->type_weight; false when these are no probabilities (damaged files).
+bool cold_types_fix(const struct thaw_cold *c, struct thaw_cold_work *w);
+// Scores of all items by type_fixed, off by up to types.n / 2^32, rounded to floats; after cold_types_warm.
+void cold_types_sweep(const struct thaw_cold *c, const struct thaw_cold_work *w, float *scores);
 void cold_types_scores(const struct thaw_cold *c, const struct thaw_newcomer *who, const Thaw__Known *known,
                        struct thaw_cold_work *w, float *scores);
 int cold_types_explain(const struct thaw_cold *c, const struct thaw_newcomer *who, const Thaw__Known *known,
@@ -183,7 +228,6 @@ struct cold_node {
 struct cold_node cold_node(int i);
 
 // The members of the ensemble in the order of their weights.
-enum { COLD_MEMBERS = 4 };
 extern const enum thaw_cold_method cold_member[COLD_MEMBERS];
 
 // The numbers that apply: `known`, the blend's, or *store filled with the default.
@@ -193,6 +237,7 @@ const Thaw__Known *cold_numbers(const struct thaw_cold *c, int64_t n, const Thaw
 void cold_weights(const struct thaw_cold *c, const Thaw__Known *known, double weight[COLD_MEMBERS]);
 // Mean and what a score is multiplied by to have deviation 1 (0 where all are equal).
 void cold_moments(const float *x, int64_t n, double *mean, double *scale);
+// Scores of a method that is not ENSEMBLE; w holds what is known.
 int cold_one(const struct thaw_cold *c, enum thaw_cold_method m, const struct thaw_newcomer *who,
              const Thaw__Known *known, struct thaw_cold_work *w, float *scores, struct thaw_err *err);
 

@@ -4,6 +4,7 @@
 #include "cold/expf.h"
 #include "dense/score.h"
 
+#include <float.h>
 #include <math.h>
 #include <stddef.h>
 
@@ -76,6 +77,28 @@ INLINE void scaled_loop(const float *x, int64_t n, double a, double b, int add, 
         for (int64_t i = 0; i < n; i++) y[i] = slope * (x[i] - offset);
 }
 
+INLINE void bounds_loop(const float *const x[COLD_TERMS], const float slope[COLD_TERMS],
+                        const float slack[COLD_TERMS], int64_t n, float *restrict lower,
+                        float *restrict upper) {
+    const float *const a = x[0], *const b = x[1], *const c = x[2], *const d = x[3], *const e = x[4];
+    for (int64_t i = 0; i < n; i++) {
+        const float middle =
+            slope[0] * a[i] + slope[1] * b[i] + slope[2] * c[i] + slope[3] * d[i] + slope[4] * e[i];
+        const float off = slack[0] * fabsf(a[i]) + slack[1] * fabsf(b[i]) + slack[2] * fabsf(c[i]) +
+                          slack[3] * fabsf(d[i]) + slack[4] * fabsf(e[i]);
+        lower[i] = middle - off;
+        upper[i] = middle + off;
+    }
+}
+
+INLINE void log_loop(double *y, const double *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++) y[i] += thaw_log(x[i] > DBL_MIN ? x[i] : DBL_MIN);
+}
+
+INLINE void exp_wide_loop(double *x, int64_t n, double most) {
+    for (int64_t i = 0; i < n; i++) x[i] = thaw_exp(x[i] - most);
+}
+
 INLINE void axpy_loop(float *y, const float *x, float a, int64_t n) {
     for (int64_t i = 0; i < n; i++) y[i] += a * x[i];
 }
@@ -95,6 +118,16 @@ INLINE void axpy_loop(float *y, const float *x, float a, int64_t n) {
     }                                                                                                        \
     TARGET static void scaled_##unit(const float *x, int64_t n, double a, double b, int add, float *y) {     \
         scaled_loop(x, n, a, b, add, y);                                                                     \
+    }                                                                                                        \
+    TARGET static void bounds_##unit(const float *const x[COLD_TERMS], const float slope[COLD_TERMS],        \
+                                     const float slack[COLD_TERMS], int64_t n, float *lower, float *upper) { \
+        bounds_loop(x, slope, slack, n, lower, upper);                                                       \
+    }                                                                                                        \
+    TARGET static void log_##unit(double *y, const double *x, int64_t n) {                                   \
+        log_loop(y, x, n);                                                                                   \
+    }                                                                                                        \
+    TARGET static void exp_wide_##unit(double *x, int64_t n, double most) {                                  \
+        exp_wide_loop(x, n, most);                                                                           \
     }                                                                                                        \
     TARGET static void axpy_##unit(float *y, const float *x, float a, int64_t n) {                           \
         axpy_loop(y, x, a, n);                                                                               \
@@ -136,6 +169,19 @@ void cold_sums(const float *x, int64_t n, double about, double sum[2]) {
 
 void cold_scaled(const float *x, int64_t n, double a, double b, int add, float *y) {
     DISPATCH(scaled, x, n, a, b, add, y);
+}
+
+void cold_bounds(const float *const x[COLD_TERMS], const float slope[COLD_TERMS],
+                 const float slack[COLD_TERMS], int64_t n, float *lower, float *upper) {
+    DISPATCH(bounds, x, slope, slack, n, lower, upper);
+}
+
+void cold_log(double *y, const double *x, int64_t n) {
+    DISPATCH(log, y, x, n);
+}
+
+void cold_exp_wide(double *x, int64_t n, double most) {
+    DISPATCH(exp_wide, x, n, most);
 }
 
 void cold_axpy(float *y, const float *x, float a, int64_t n) {

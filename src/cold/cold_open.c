@@ -86,6 +86,14 @@ static void gramian_add(double *g, const float *y, int k) {
     }
 }
 
+static void gramian_of_rows(const struct thaw_cold *c, double *g) {
+    const int64_t k = c->k;
+    for (int32_t p = 0; p < c->nparts; p++)
+        for (int64_t r = 0; r < rows_of(c, p); r++) gramian_add(g, c->rows[p] + r * c->columns, c->k);
+    for (int64_t i = 0; i < k; i++)
+        for (int64_t j = 0; j < i; j++) g[j * k + i] = g[i * k + j];
+}
+
 static int gramian_open(struct thaw_cold *c, const struct thaw_cold_source *s, struct thaw_err *err) {
     const int64_t k = c->k;
     int code = thaw_alloc(&c->gramian, (size_t)(k * k), sizeof *c->gramian, "a gramian", err);
@@ -94,11 +102,7 @@ static int gramian_open(struct thaw_cold *c, const struct thaw_cold_source *s, s
         memcpy(c->gramian, s->gramian, (size_t)(k * k) * sizeof *c->gramian);
         return THAW_OK;
     }
-    for (int32_t p = 0; p < c->nparts; p++)
-        for (int64_t r = 0; r < rows_of(c, p); r++)
-            gramian_add(c->gramian, c->rows[p] + r * c->columns, c->k);
-    for (int64_t i = 0; i < k; i++)
-        for (int64_t j = 0; j < i; j++) c->gramian[j * k + i] = c->gramian[i * k + j];
+    gramian_of_rows(c, c->gramian);
     return THAW_OK;
 }
 
@@ -312,22 +316,42 @@ int thaw_cold_open(struct thaw_cold **out, const struct thaw_cold_source *s, str
     return code;
 }
 
-int thaw_cold_warm(struct thaw_cold *c, struct thaw_err *err) {
-    const int k = c->shape.k;
+// The gramian of the files need not be that of the rows: items without interactions have got theirs later.
+static int factors_warm(struct thaw_cold *c, struct thaw_err *err) {
+    const size_t k = (size_t)c->k;
+    if (c->factors.q) return THAW_OK;
     int code = THAW_OK;
-    if (c->prior && !c->factors.q) {
-        code = quick_new(&c->factors, c->nitems, c->k, err);
-        for (int32_t p = 0; !code && p < c->nparts; p++)
-            for (int64_t r = 0; r < rows_of(c, p); r++)
-                quick_set(&c->factors, c->first_row[p] + r, c->rows[p] + r * c->columns, 0);
-    }
-    if (code || !c->generator || c->latents.q) return code;
-    code = quick_new(&c->latents, c->nitems, k, err);
+    if (!c->factor_sum)
+        code = thaw_alloc(&c->factor_sum, k + k * k, sizeof *c->factor_sum, "sums of factors", err);
+    if (!code) code = rough_new(&c->factors, c->nitems, c->k, err);
+    if (!code) gramian_of_rows(c, c->factor_sum + k);
+    for (int32_t p = 0; !code && p < c->nparts; p++)
+        for (int64_t r = 0; r < rows_of(c, p); r++) {
+            const float *row = c->rows[p] + r * c->columns;
+            rough_set(&c->factors, c->first_row[p] + r, row);
+            for (int j = 0; j < c->k; j++) c->factor_sum[j] += (double)row[j];
+        }
+    return code;
+}
+
+static int latents_warm(struct thaw_cold *c, struct thaw_err *err) {
+    const int k = c->shape.k;
+    if (c->latents.q) return THAW_OK;
+    int code = quick_new(&c->latents, c->nitems, k, err);
     for (int32_t p = 0; !code && p < c->nparts; p++)
         for (int64_t r = 0; r < rows_of(c, p); r++) {
             const float *row = (const float *)c->decoder[p].data + r * (2 * (int64_t)k + 1);
             quick_set(&c->latents, c->first_row[p] + r, row + k, row[2 * (int64_t)k]);
         }
+    return code;
+}
+
+int thaw_cold_warm(struct thaw_cold *c, struct thaw_err *err) {
+    const bool linear = c->als->model != THAW__ALS__MODEL__EXPLICIT && !c->als->biases;
+    int code = linear ? factors_warm(c, err) : THAW_OK;
+    if (!code && c->generator) code = latents_warm(c, err);
+    if (!code) code = cold_types_warm(c, err);
+    c->warm = !code;
     return code;
 }
 
@@ -354,7 +378,10 @@ void thaw_cold_close(struct thaw_cold **out) {
     }
     files_close(c->row_file, c->nparts);
     files_close(c->decoder, c->nparts);
-    quick_clear(&c->factors);
+    rough_clear(&c->factors);
+    free(c->factor_sum);
+    free(c->type_users);
+    free(c->type_begin);
     quick_clear(&c->latents);
     thaw_npy_close(&c->weights);
     thaw_npy_close(&c->precision);

@@ -2,18 +2,29 @@
 #include "cold/cold_impl.h"
 #include "cold/cold_loops.h"
 
+#include "dense/topk.h"
+
 #include <math.h>
+#include <stdlib.h>
 
 void cold_moments(const float *x, int64_t n, double *mean, double *scale) {
+    enum { SOME = 1024 };
+    const int64_t some = n < SOME ? n : SOME;
     double sum[2];
-    cold_sums(x, n, 0, sum);
-    *mean = n > 0 ? sum[0] / (double)n : 0;
-    cold_sums(x, n, *mean, sum); // two passes: scores may lie close together and far from 0
-    const double deviation = n > 0 ? sqrt(sum[1] / (double)n) : 0;
-    *scale = deviation > 0 ? 1 / deviation : 0;
+    *mean = *scale = 0;
+    if (n < 1) return;
+    cold_sums(x, some, 0, sum); // scores may lie close together and far from 0: about where?
+    const double about = sum[0] / (double)some;
+    cold_sums(x, n, about, sum);
+    *mean = sum[0] / (double)n;
+    double variance = sum[1] / (double)n - (*mean - about) * (*mean - about);
+    if (!(variance > sum[1] / (double)n / 16)) { // not there
+        cold_sums(x, n, *mean, sum);
+        variance = sum[1] / (double)n;
+    }
+    if (variance > 0) *scale = 1 / sqrt(variance);
 }
 
-// m is not ENSEMBLE; w holds what is known.
 int cold_one(const struct thaw_cold *c, enum thaw_cold_method m, const struct thaw_newcomer *who,
              const Thaw__Known *known, struct thaw_cold_work *w, float *scores, struct thaw_err *err) {
     int code = THAW_OK;
@@ -53,14 +64,53 @@ static int ensemble(const struct thaw_cold *c, const struct thaw_newcomer *who, 
     return code;
 }
 
+// Is the model there, and who is asked about?
+static int asked(const struct thaw_cold *c, enum thaw_cold_method m, const struct thaw_newcomer *who,
+                 struct thaw_cold_work *w, struct thaw_err *err) {
+    if (m >= THAW_COLD_METHODS || !thaw_cold_has(c, m))
+        return thaw_fail(err, THAW_EUSAGE, "the model of %s is not there", thaw_cold_method_name(m));
+    return cold_known(c, who, w, err);
+}
+
 int thaw_cold_score(const struct thaw_cold *c, enum thaw_cold_method m, const struct thaw_newcomer *who,
                     const Thaw__Known *known, struct thaw_cold_work *w, float *scores, struct thaw_err *err) {
     Thaw__Known store;
-    if (m >= THAW_COLD_METHODS || !thaw_cold_has(c, m))
-        return thaw_fail(err, THAW_EUSAGE, "the model of %s is not there", thaw_cold_method_name(m));
-    int code = cold_known(c, who, w, err);
+    const int code = asked(c, m, who, w, err);
     if (code) return code;
     known = cold_numbers(c, w->n, known, &store);
     return m == THAW_COLD_ENSEMBLE ? ensemble(c, who, known, w, scores, err)
                                    : cold_one(c, m, who, known, w, scores, err);
+}
+
+// ---- The best ----
+
+static int by_row(const void *a, const void *b) {
+    const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+// A scan's hot loop is one comparison an item.
+static void take(const float *scores, int64_t n, const int64_t *excluded, int64_t nexcluded,
+                 struct thaw_topk *top) {
+    for (int64_t i = 0; i < n; i++)
+        if (thaw_topk_wants(top, (double)scores[i]) &&
+            !(nexcluded > 0 && bsearch(&i, excluded, (size_t)nexcluded, sizeof i, by_row)))
+            thaw_topk_push(top, (double)scores[i], i);
+    thaw_topk_end(top);
+}
+
+int thaw_cold_best(const struct thaw_cold *c, enum thaw_cold_method m, const struct thaw_cold_how *how,
+                   const struct thaw_newcomer *who, const Thaw__Known *known, struct thaw_cold_work *w,
+                   const int64_t *excluded, int64_t nexcluded, float *scores, struct thaw_topk *top,
+                   struct thaw_err *err) {
+    Thaw__Known store;
+    bool done = false;
+    int code = asked(c, m, who, w, err);
+    if (!code && how->explore == THAW_COLD_EXPLOIT)
+        code = cold_best_bounded(c, m, who, cold_numbers(c, w->n, known, &store), w, excluded, nexcluded, top,
+                                 &done, err);
+    if (code || done) return code;
+    code = thaw_cold_explore(c, m, how->explore, how->scale, how->seed, who, known, w, scores, err);
+    if (!code) take(scores, c->nitems, excluded, nexcluded, top);
+    return code;
 }

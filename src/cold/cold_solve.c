@@ -137,10 +137,6 @@ void cold_sweep_factors(const struct thaw_cold *c, struct thaw_cold_work *w, flo
         offset += w->b[c->k];
         w->query[c->k] = 1;
     }
-    if (c->factors.q) {
-        quick_sweep(&c->factors, w->query, scores);
-        return;
-    }
     for (int32_t p = 0; p < c->nparts; p++)
         thaw_score(w->query, 1, c->rows[p], c->first_row[p + 1] - c->first_row[p], c->columns,
                    scores + c->first_row[p]);

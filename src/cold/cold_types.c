@@ -101,28 +101,41 @@ static void add_items(const struct thaw_cold *c, const Thaw__Known *k, const int
         for (int64_t i = 0; i < n; i++) taste[user[i]] += own;
         for (int64_t u = 0; u < t->n; u++) w->type_share[u] *= (double)taste[u] * w->type_all[u];
     }
-    for (int64_t u = 0; u < t->n; u++) match[u] += log(w->type_share[u]);
+    cold_log(match, w->type_share, t->n);
+}
+
+// match[u] += times the product of type u's profile and the newcomer's features [from, to).
+// profile: zeros, as they are again afterwards; the last is for columns of damaged files.
+static void add_features(const struct thaw_cold *c, double times, const struct thaw_newcomer *who,
+                         int64_t from, int64_t to, double *profile, double *match) {
+    const struct cold_types *t = &c->types;
+    const int64_t *ptr = t->profile_indptr.data;
+    const uint32_t *column = t->profile_columns.data, features = (uint32_t)cold_types_features(c);
+    const float *value = t->profile_values.data;
+    for (int64_t a = from; a < to; a++)
+        if (who->feature[a] < features) profile[who->feature[a]] = times * (double)cold_value(who, a);
+    for (int64_t u = 0; u < t->n; u++) {
+        double sum = 0;
+        for (int64_t i = ptr[u]; i < ptr[u + 1]; i++)
+            sum += profile[column[i] < features ? column[i] : features] * (double)value[i];
+        match[u] += sum;
+    }
+    for (int64_t a = from; a < to; a++)
+        if (who->feature[a] < features) profile[who->feature[a]] = 0;
 }
 
 // match[a * pitch + u] += times the a-th feature's part of the cosine of the profiles of newcomer and type u.
 static void add_profile(const struct thaw_cold *c, double times, const struct thaw_newcomer *who,
-                        double *match, int64_t pitch) {
-    const struct cold_types *t = &c->types;
-    const int64_t *ptr = t->profile_indptr.data;
-    const uint32_t *column = t->profile_columns.data;
-    const float *value = t->profile_values.data;
-    const int32_t features = c->prior->user_features - c->prior->user_vector;
+                        struct thaw_cold_work *w, double *match, int64_t pitch) {
     double squares = 0;
     for (int64_t a = 0; a < who->nfeatures; a++)
-        if (cold_sees(features, who, a)) squares += (double)cold_value(who, a) * (double)cold_value(who, a);
-    for (int64_t a = 0; a < who->nfeatures && squares > 0; a++) {
-        if (!cold_sees(features, who, a)) continue;
-        for (int64_t u = 0; u < t->n; u++)
-            for (int64_t i = ptr[u]; i < ptr[u + 1]; i++)
-                if (column[i] == who->feature[a])
-                    match[a * pitch + u] +=
-                        times * (double)cold_value(who, a) * (double)value[i] / sqrt(squares);
-    }
+        if (cold_sees(cold_types_features(c), who, a))
+            squares += (double)cold_value(who, a) * (double)cold_value(who, a);
+    if (!(squares > 0)) return;
+    times /= sqrt(squares);
+    for (int64_t a = 0; a < who->nfeatures && pitch; a++)
+        add_features(c, times, who, a, a + 1, w->type_profile, match + a * pitch);
+    if (!pitch) add_features(c, times, who, 0, who->nfeatures, w->type_profile, match);
 }
 
 // What each input adds to the log-likelihood of each type: match[input * pitch + type], the w->n known items
@@ -141,14 +154,16 @@ static void likelihoods(const struct thaw_cold *c, const struct thaw_newcomer *w
     }
     for (int64_t at = 0; at < (pitch ? w->n * pitch : c->types.n); at++) match[at] *= known->types_sharpness;
     if (c->types.profile_indptr.data && known->types_profile > 0)
-        add_profile(c, known->types_profile, who, match + w->n * pitch, pitch);
+        add_profile(c, known->types_profile, who, w, match + w->n * pitch, pitch);
 }
 
 // weight = e^match, to sum 1; equal where nothing can be told.
 static void weigh(double *weight, int64_t n) {
     double most = -INFINITY, sum = 0;
-    for (int64_t u = 0; u < n; u++) most = fmax(most, weight[u]);
-    for (int64_t u = 0; u < n; u++) sum += weight[u] = isfinite(most) ? exp(weight[u] - most) : 1;
+    for (int64_t u = 0; u < n; u++) most = weight[u] > most ? weight[u] : most;
+    if (isfinite(most)) cold_exp_wide(weight, n, most);
+    for (int64_t u = 0; u < n && !isfinite(most); u++) weight[u] = 1;
+    for (int64_t u = 0; u < n; u++) sum += weight[u];
     for (int64_t u = 0; u < n; u++) weight[u] /= sum;
 }
 
@@ -165,12 +180,79 @@ static double score_of(const struct thaw_cold *c, const double *weight, int64_t 
     return sum[0] + sum[1] + sum[2] + sum[3];
 }
 
-void cold_types_scores(const struct thaw_cold *c, const struct thaw_newcomer *who, const Thaw__Known *known,
-                       struct thaw_cold_work *w, float *scores) {
+double cold_types_score(const struct thaw_cold *c, const struct thaw_cold_work *w, int64_t item) {
+    return score_of(c, w->type_weight, item);
+}
+
+void cold_types_posterior(const struct thaw_cold *c, const struct thaw_newcomer *who,
+                          const Thaw__Known *known, struct thaw_cold_work *w) {
     memset(w->type_weight, 0, (size_t)c->types.n * sizeof *w->type_weight);
     likelihoods(c, who, known, w, w->type_weight, 0);
     weigh(w->type_weight, c->types.n);
+}
+
+void cold_types_scores(const struct thaw_cold *c, const struct thaw_newcomer *who, const Thaw__Known *known,
+                       struct thaw_cold_work *w, float *scores) {
+    cold_types_posterior(c, who, known, w);
     for (int64_t i = 0; i < c->nitems; i++) scores[i] = (float)score_of(c, w->type_weight, i);
+}
+
+// ---- Scores of many items at once ----
+//
+// Lists differ in length, and a loop over each would guess wrong where every one ends. So weights become
+// whole numbers and are added up over the lists as they lie behind each other, each filled up to a multiple
+// of four; an item's score is the difference of the sums at the end and at the beginning of its list, exact
+// although the sums run over. Bound by two loads an entry.
+
+int cold_types_warm(struct thaw_cold *c, struct thaw_err *err) {
+    static const char what[] = "a compact copy of the types";
+    const struct cold_types *t = &c->types;
+    const uint32_t *user;
+    int64_t fours = 0;
+    if (t->n < 1 || t->n > UINT16_MAX || c->type_users) return THAW_OK;
+    for (int64_t i = 0; i < c->nitems; i++) fours += (users_of(c, i, &user) + 3) / 4;
+    if (fours > UINT32_MAX) return THAW_OK;
+    int code = THAW_OK;
+    if (!c->type_begin)
+        code = thaw_alloc(&c->type_begin, (size_t)c->nitems + 1, sizeof *c->type_begin, what, err);
+    if (!code) code = thaw_alloc(&c->type_users, 4 * (size_t)fours, sizeof *c->type_users, what, err);
+    for (int64_t i = 0; !code && i < c->nitems; i++) {
+        const int64_t n = users_of(c, i, &user), filled = (n + 3) / 4 * 4;
+        uint16_t *to = c->type_users + 4 * (size_t)c->type_begin[i];
+        for (int64_t j = 0; j < filled; j++) to[j] = (uint16_t)(j < n ? user[j] : t->n);
+        c->type_begin[i + 1] = c->type_begin[i] + (uint32_t)(filled / 4);
+    }
+    return code;
+}
+
+bool cold_types_fix(const struct thaw_cold *c, struct thaw_cold_work *w) {
+    double sum = 0;
+    for (int64_t u = 0; u < c->types.n; u++) sum += w->type_weight[u];
+    if (!(sum > .99 && sum < 1.01)) return false;
+    for (int64_t u = 0; u < c->types.n; u++)
+        w->type_fixed[u] = (uint32_t)(int64_t)(w->type_weight[u] * 0x1p31 + .5);
+    w->type_fixed[c->types.n] = 0; // nobody, who fills lists up
+    return true;
+}
+
+void cold_types_sweep(const struct thaw_cold *c, const struct thaw_cold_work *w, float *scores) {
+    enum { SOME = 256 };
+    const uint32_t *end = c->type_begin + 1, *weight = w->type_fixed;
+    const uint16_t *user = c->type_users;
+    uint32_t sum[SOME + 1], last = 0;
+    int64_t item = 0;
+    sum[0] = 0;
+    for (int64_t from = 0, n; item < c->nitems; from += n) {
+        n = c->type_begin[c->nitems] - from < SOME ? c->type_begin[c->nitems] - from : SOME;
+        for (int64_t i = 0; i < n; i++, user += 4)
+            sum[i + 1] = sum[i] + ((weight[user[0]] + weight[user[1]]) + (weight[user[2]] + weight[user[3]]));
+        for (; item < c->nitems && end[item] <= from + n; item++) {
+            const uint32_t now = sum[end[item] - from];
+            scores[item] = (float)(now - last) * 0x1p-31F;
+            last = now;
+        }
+        sum[0] = sum[n];
+    }
 }
 
 // ---- Shares ----

@@ -7,7 +7,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { ROWS = 4, MOST = 32767, BLOCK = 16 };
+enum { ROWS = 4, MOST = 32767, BLOCK = 16, LINE = 16, AHEAD = 1024 }; // LINE, AHEAD: in words
 
 typedef float quad __attribute__((vector_size(16)));
 #if defined(__clang__) || __GNUC__ >= 12
@@ -58,11 +58,23 @@ void quick_set(struct quick *t, int64_t i, const float *row, float bias) {
     const float scale = most > 0 && isfinite(most) ? (float)MOST / most : 0;
     t->step[i] = most / (float)MOST;
     t->bias[i] = bias;
+    if (t->step[i] > t->most_step) t->most_step = t->step[i];
+    if (fabsf(bias) > t->most_bias) t->most_bias = fabsf(bias);
     for (int j = 0; j < t->k; j++) {
         const uint32_t number = (uint16_t)(int16_t)(isfinite(row[j]) ? lrintf(row[j] * scale) : 0);
         const int word = j / (2 * BLOCK) * BLOCK + j % BLOCK;
         words[word] |= j / BLOCK % 2 ? number << 16 : number;
     }
+}
+
+// A number of a row is off by half a step; each of the k multiply-adds rounds a sum that is at most the row's
+// largest numbers times x, and so does the bias.
+double quick_doubt(const struct quick *t, const float *x) {
+    const double round = ldexp(1, -23);
+    double sum = 0;
+    for (int j = 0; j < t->k; j++) sum += fabs((double)x[j]);
+    sum *= (double)t->most_step;
+    return sum * (.5 + round * (t->k + 8) * MOST) + 2 * round * (double)t->most_bias;
 }
 
 void quick_sweep(const struct quick *t, const float *x, float *out) {

@@ -15,6 +15,7 @@ struct quick {
                  // NULL: there is no copy
     float *step; // n: what a row's numbers are multiplied by
     float *bias; // n: added to a row's product
+    float most_step, most_bias; // the largest
 };
 int quick_new(struct quick *t, int64_t n, int k, struct thaw_err *err);
 void quick_clear(struct quick *t);
@@ -22,6 +23,8 @@ void quick_clear(struct quick *t);
 void quick_set(struct quick *t, int64_t i, const float *row, float bias);
 // out[n] = rows . x + bias. x: width floats, those from k on are 0.
 void quick_sweep(const struct quick *t, const float *x, float *out);
+// No score of x is off by more than this.
+double quick_doubt(const struct quick *t, const float *x);
 static inline int quick_width(int k) {
     return (k + 31) / 32 * 32;
 }

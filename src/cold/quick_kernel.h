@@ -37,6 +37,7 @@ TARGET static void NAME(sweep)(const struct quick *t, const float *x, float *out
         NAME(vec) acc[ROWS] = {{0}};
         for (int r = 0; r < ROWS; r++)
             row[r] = t->q + (i + r < t->n ? i + r : t->n - 1) * words; // the last fills up
+        for (int j = 0; j < ROWS * words; j += LINE) __builtin_prefetch(row[0] + AHEAD + j);
         for (int j = 0; j < words; j += LANES) {
             const int at =
                 j / BLOCK * 2 * BLOCK + j % BLOCK; // of the words' low halves; BLOCK on, of the high ones

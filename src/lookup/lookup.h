@@ -144,9 +144,11 @@ struct thaw_lookup_work;
 int thaw_lookup_work_new(struct thaw_lookup_work **w, const struct thaw_lookup *l, struct thaw_err *err);
 void thaw_lookup_work_free(struct thaw_lookup_work **w);
 
-// Make compact copies of the item factors and the generator's decoder in memory (4 bytes an item and factor),
-// which halve the time of an answer by P, G and the ensemble. Scores keep 5 digits. For processes that answer
-// often; not while other threads answer. THAW_EMEM.
+// Make compact copies of what answers read, in memory: 3 bytes an item and factor, 16 an item, and 2 to 4 for
+// each item of the types' histories. thaw_lookup_answer without exploring then looks at these for all items,
+// and at the files for the few that may be among the best: the same items, with scores that agree to 1e-5.
+// For processes that answer often: it reads everything once, and takes k^2 / 2 multiply-adds an item. Not
+// while other threads answer. THAW_EMEM.
 int thaw_lookup_warm(const struct thaw_lookup *l, struct thaw_err *err);
 
 // The k items with the highest scores, best first, without the known ones (unless with_known). Exact, on the

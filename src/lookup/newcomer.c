@@ -132,18 +132,6 @@ static int by_row(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static bool is_excluded(const struct thaw_lookup_work *w, int64_t n, int64_t row) {
-    return n > 0 && bsearch(&row, w->excluded, (size_t)n, sizeof row, by_row);
-}
-
-// The best of w->scores; the scan's hot loop is one comparison an item.
-static void take_best(struct thaw_lookup_work *w, int64_t nexcluded, struct thaw_topk *top) {
-    for (int64_t i = 0; i < w->l->nitems; i++)
-        if (thaw_topk_wants(top, (double)w->scores[i]) && !is_excluded(w, nexcluded, i))
-            thaw_topk_push(top, (double)w->scores[i], i);
-    thaw_topk_end(top);
-}
-
 int thaw_lookup_answer(struct thaw_lookup_work *w, const struct thaw_newcomer_query *who,
                        const struct thaw_lookup_how *how, int k, bool with_known, struct thaw_hit *hits,
                        int *nhits, struct thaw_err *err) {
@@ -156,15 +144,14 @@ int thaw_lookup_answer(struct thaw_lookup_work *w, const struct thaw_newcomer_qu
     if (!code)
         code =
             thaw_grow(&w->excluded, &w->excluded_cap, (size_t)who->n, sizeof *w->excluded, "a history", err);
-    if (!code)
-        code = thaw_cold_explore(w->cold, (enum thaw_cold_method)how->method,
-                                 (enum thaw_cold_explore)how->explore, how->scale, how->seed, &n, NULL,
-                                 w->work, w->scores, err);
     if (code) return code;
     if (nexcluded > 0) memcpy(w->excluded, who->items, (size_t)nexcluded * sizeof *w->excluded);
     if (nexcluded > 1) qsort(w->excluded, (size_t)nexcluded, sizeof *w->excluded, by_row);
+    const struct thaw_cold_how cold = {(enum thaw_cold_explore)how->explore, how->scale, how->seed};
     thaw_topk_begin(&top, w->best, k);
-    take_best(w, nexcluded, &top);
+    code = thaw_cold_best(w->cold, (enum thaw_cold_method)how->method, &cold, &n, NULL, w->work, w->excluded,
+                          nexcluded, w->scores, &top, err);
+    if (code) return code;
     for (int i = 0; i < top.n; i++) hits[i] = (struct thaw_hit){top.best[i].row, top.best[i].score};
     *nhits = top.n;
     return THAW_OK;

@@ -232,7 +232,8 @@ static int check_hits(const struct thaw_session *s, const float *x, const struct
     return THAW_OK;
 }
 
-static int bench_recommend(struct thaw_session *s, const struct options *o, int threads,
+// *streamed: the median time of reading the item table once.
+static int bench_recommend(struct thaw_session *s, const struct options *o, int threads, double *streamed,
                            struct thaw_err *err) {
     struct times stream = {.n = 0}, recommend = {.n = 0};
     struct thaw_hit *hits = NULL;
@@ -253,11 +254,12 @@ static int bench_recommend(struct thaw_session *s, const struct options *o, int 
     free(hits);
     if (code) return code;
     report(s, o->format, "stream of the item table", threads, &stream, 1e3, "ms", 0);
-    report(s, o->format, "recommend", threads, &recommend, 1e3, "ms", quantile(&stream, 0.5));
+    *streamed = quantile(&stream, 0.5);
+    report(s, o->format, "recommend", threads, &recommend, 1e3, "ms", *streamed);
     return THAW_OK;
 }
 
-// ---- Someone new: five known items, one value of each field, on one thread ----
+// ---- Someone new: five known items, one value of each field, the seed's noise, on one thread ----
 
 struct someone {
     struct thaw_lookup_profile *profile;
@@ -301,7 +303,7 @@ static int check_answer(struct thaw_lookup_work *w, const struct thaw_newcomer_q
 }
 
 static int bench_method(struct thaw_session *s, const struct options *o, enum thaw_lookup_method m,
-                        const char *what, struct thaw_err *err) {
+                        const char *what, double streamed, struct thaw_err *err) {
     struct times t = {.n = 0};
     struct someone p = {0};
     struct thaw_lookup_work *w = NULL;
@@ -315,40 +317,42 @@ static int bench_method(struct thaw_session *s, const struct options *o, enum th
     for (int i = -1; !code && i < o->repeats; i++) { // the first warms up and is checked
         code = someone_draw(&p, s, &rng, err);
         if (code) break;
-        const struct thaw_newcomer_query who = {p.profile, p.item, NULL, KNOWN, (uint64_t)i};
+        const struct thaw_newcomer_query who = {p.profile, p.item, NULL, KNOWN, (uint64_t)o->seed};
         const double start = thaw_time_s();
         code = thaw_lookup_answer(w, &who, &how, (int)o->k, false, hits, &nhits, err);
         const double seconds = thaw_time_s() - start;
         if (!code && i < 0) code = check_answer(w, &who, &how, s, hits, nhits, err);
         if (i >= 0) t.s[t.n++] = seconds;
     }
-    if (!code) report(s, o->format, what, 1, &t, 1e3, "ms", 0);
+    if (!code) report(s, o->format, what, 1, &t, 1e3, "ms", streamed);
     free(hits);
     if (p.profile) thaw_lookup_profile_free(&p.profile);
     thaw_lookup_work_free(&w);
     return code;
 }
 
-static int bench_cold(struct thaw_session *s, const struct options *o, bool warm, struct thaw_err *err) {
+static int bench_cold(struct thaw_session *s, const struct options *o, bool warm, double streamed,
+                      struct thaw_err *err) {
     static const struct {
         enum thaw_lookup_method method;
         const char *what[2];
     } methods[] = {{THAW_LOOKUP_PRIOR, {"someone new, P", "P, compact"}},
-                   {THAW_LOOKUP_ASSOCIATION, {"someone new, E", NULL}},
+                   {THAW_LOOKUP_ASSOCIATION, {"someone new, E", "E, compact"}},
                    {THAW_LOOKUP_GENERATOR, {"someone new, G", "G, compact"}},
-                   {THAW_LOOKUP_TYPES, {"someone new, T", NULL}},
+                   {THAW_LOOKUP_TYPES, {"someone new, T", "T, compact"}},
                    {THAW_LOOKUP_ENSEMBLE, {"someone new, ensemble", "ensemble, compact"}}};
     if (s->info.items < 2 * KNOWN) return THAW_OK;
     int code = warm ? thaw_lookup_warm(s->l, err) : THAW_OK;
     for (size_t i = 0; !code && i < sizeof methods / sizeof *methods; i++)
-        if (methods[i].what[warm] && thaw_lookup_has(s->l, methods[i].method))
-            code = bench_method(s, o, methods[i].method, methods[i].what[warm], err);
+        if (thaw_lookup_has(s->l, methods[i].method))
+            code = bench_method(s, o, methods[i].method, methods[i].what[warm], streamed, err);
     return code;
 }
 
 static int bench(const char *tables, const struct options *o, struct thaw_err *err) {
     struct thaw_session s;
     const struct thaw_list operands = {.item = &tables, .n = 1};
+    double streamed = 0, ignored;
     char line[200], bytes[16];
     int code = thaw_session_open(&s, &operands, NULL, err);
     if (!code && (s.info.users == 0 || s.info.items == 0))
@@ -363,10 +367,10 @@ static int bench(const char *tables, const struct options *o, struct thaw_err *e
         thaw_sink_text(&s.out, line);
     }
     if (!code) code = bench_vector(&s, o, err);
-    if (!code) code = bench_recommend(&s, o, 1, err);
-    if (!code && o->threads > 1) code = bench_recommend(&s, o, (int)o->threads, err);
+    if (!code) code = bench_recommend(&s, o, 1, &streamed, err);
+    if (!code && o->threads > 1) code = bench_recommend(&s, o, (int)o->threads, &ignored, err);
     for (int warm = 0; !code && warm < 2 && thaw_lookup_has(s.l, THAW_LOOKUP_ENSEMBLE); warm++)
-        code = bench_cold(&s, o, warm, err);
+        code = bench_cold(&s, o, warm, streamed, err);
     return thaw_session_close(&s, code, err);
 }
 
