@@ -132,27 +132,28 @@ ranks() {
     cluster root bash -c 'for p in /proc/[0-9]*; do [ "$(cat "$p/comm" 2>/dev/null)" != thaw ] || echo "${p#/proc/}"; done'
 }
 signal_ranks() { # SIGNAL
-    try_ranks "$1" || fail "no rank is running"
-}
-try_ranks() { # SIGNAL: 1 when there are none, or they are ending
     local pids
     pids=$(ranks)
     # shellcheck disable=SC2086 # one number each
-    [ -n "$pids" ] && cluster root kill "-$1" $pids
+    [ -n "$pids" ] && cluster root kill "-$1" $pids || fail "no rank is running"
 }
 
-# A training is submitted with a limit of two minutes and a warning before it (Slurm looks every 30 s whether one is due): it is requeued.
-# Sets job and log.
+# A training whose limit, once it runs, becomes so short that the warning before it is due (Slurm looks every 30 s): it is requeued. What is
+# warned before it has begun, or again before the limit is longer, would be another story. Sets job and log.
 warned_and_requeued() {
-    job=$(submit_job -N 3 --time=2 --signal=B:USR1@110)
+    local hours minutes _
+    job=$(submit_job -N 3 --time=60 --signal=B:USR1@110)
     log=$home/thaw-run-$job.out
-    until_true 180 "training has begun" stopped_at 20 # on a slow machine, after the warning and a restart
+    until_true 180 "training has begun" reached "$home/job/model" 20
+    signal_ranks STOP
+    IFS=: read -r hours minutes _ < <(field "$job" RunTime)
+    cluster root scontrol update JobId="$job" TimeLimit=$((60 * 10#$hours + 10#$minutes + 2))
     until_true 120 "the warning comes" grep -q 'USR1 received' "$log"
     signal_ranks CONT
-    until_true 120 "the job is requeued" restarted "$job" 1
-    cluster root scontrol update JobId="$job" TimeLimit=30
+    until_true 120 "the job is requeued" in_state "$job" PENDING
+    cluster root scontrol update JobId="$job" TimeLimit=60
+    until_true 120 "the job is started again" restarted "$job" 1
 }
-stopped_at() { reached "$home/job/model" "$1" && try_ranks STOP 2>/dev/null; } # ITERATION
 # Job urgent takes the nodes of the running job, which is requeued by itself.
 preempt() { # OPTIONS of sbatch
     urgent=$(ada sbatch --parsable -p urgent --exclusive "$@" --wrap 'sleep 1')

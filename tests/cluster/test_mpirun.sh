@@ -14,6 +14,7 @@ begin --set PluginDir="$tmp/plugins"
 write_job
 ada thaw run job.ini --steps synth prepare --quiet >/dev/null
 takes_over() { [[ $(field "$job" PreemptTime) == 2* ]]; }
+listens() { cluster root pgrep -f '^sleep infinity$' >/dev/null; } # the step beside the ranks is ready
 
 # ---- Preemption of a job of one node, whose ranks belong to no step: a step beside them passes it on ----
 ada mkdir alone
@@ -21,6 +22,7 @@ ada cp -a job/log job/data job/job.pb alone/
 job=$(submit_job -N 1 -- --set job.out=alone)
 log=$home/thaw-run-$job.out
 until_true 180 "training has begun" reached "$home/alone/model" 20
+until_true 60 "the step that hears TERM has begun" listens
 signal_ranks STOP
 preempt -N 3
 until_true 60 "the job is preempted" takes_over
