@@ -126,6 +126,7 @@ struct thaw_cold_how {
     enum thaw_cold_explore explore;
     double scale;
     uint64_t seed;
+    int threads; // of an answer from the compact copies; < 1: 1. The results do not depend on it
 };
 int thaw_cold_best(const struct thaw_cold *c, enum thaw_cold_method m, const struct thaw_cold_how *how,
                    const struct thaw_newcomer *who, const Thaw__Known *known, struct thaw_cold_work *w,

@@ -11,6 +11,7 @@
 #include "cold/cold_impl.h"
 #include "cold/cold_loops.h"
 
+#include "base/crew.h"
 #include "base/mem.h"
 #include "dense/topk.h"
 
@@ -25,13 +26,16 @@ struct search {
     struct thaw_cold_work *w;
     const struct thaw_newcomer *who;
     const Thaw__Known *known;
-    bool normal;                 // z-scores
+    bool normal, fold_in;        // z-scores; P by the fold-in's system
     double weight[COLD_MEMBERS]; // 0: not asked
     double slope[COLD_MEMBERS], mean[COLD_MEMBERS];
     double largest, spread;    // of G: the largest logit, e^(what logits may be off by) - 1
     struct rough_vector query; // of P
     const int64_t *excluded;
     int64_t nexcluded;
+    int threads;
+    struct thaw_err why[COLD_MEMBERS]; // of the members' threads
+    bool able;                         // numbers are in the range that bounds are made for
 };
 
 // ---- Raw scores ----
@@ -48,39 +52,60 @@ static int room(struct search *s, struct thaw_err *err) {
     return code;
 }
 
-// What is the same for all items. *able: false where numbers are out of the range that bounds are made for.
-static int ready(struct search *s, enum thaw_cold_method m, bool *able, struct thaw_err *err) {
+// What is the same for all items, and the scores of E. The longest first, as the other threads take the rest.
+static void ready(void *argument, int worker, int64_t task) {
+    static const int order[COLD_MEMBERS] = {T, E, G, P};
+    struct search *s = argument;
     const struct thaw_cold *c = s->c;
     struct thaw_cold_work *w = s->w;
-    int code = THAW_OK;
-    if (s->weight[P] != 0) {
-        code = m == THAW_COLD_FOLD_IN ? cold_solve_fold_in(c, s->known, w, err)
-                                      : cold_solve_prior(c, s->who, s->known, w, err);
-        for (int j = 0; !code && j < c->k; j++) w->query[j] = (float)w->b[j];
-        if (!code) rough_vector_set(&c->factors, w->query, &s->query);
-    }
-    if (!code && s->weight[E] != 0) code = cold_association_scores(c, s->who, w, w->raw[E], err);
-    if (!code && s->weight[G] != 0) {
+    const int m = order[task];
+    (void)worker;
+    if (s->weight[m] == 0) return;
+    if (m == P) {
+        if (s->fold_in)
+            cold_solve_fold_in(c, s->known, w, &s->why[m]);
+        else
+            cold_solve_prior(c, s->who, s->known, w, &s->why[m]);
+        for (int j = 0; j < c->k; j++) w->query[j] = (float)w->b[j];
+        if (!s->why[m].code) rough_vector_set(&c->factors, w->query, &s->query);
+    } else if (m == E) {
+        cold_association_scores(c, s->who, w, w->raw[E], &s->why[m]);
+    } else if (m == G) {
         cold_generator_latent(c, s->who, w, 1);
         cold_generator_query(c, w, 0); // the copy adds the bias by itself
-    }
-    if (!code && s->weight[T] != 0) {
+    } else {
         cold_types_posterior(c, s->who, s->known, w);
-        *able = cold_types_fix(c, w);
+        s->able = cold_types_fix(c, w);
     }
-    return code;
 }
 
-// Raw scores of P, of T, and logits of G. One after the other: more streams at a time are read no faster.
-static void sweep(struct search *s) {
+static int64_t blocks(const struct search *s) {
+    return (s->c->nitems + BLOCK - 1) / BLOCK;
+}
+
+// Raw scores of P, of T, and logits of G, for a block of items. One member after the other: more streams at a
+// time are read no faster.
+static void sweep(void *argument, int worker, int64_t task) {
+    static const int order[COLD_MEMBERS] = {P, T, G};
+    const struct search *s = argument;
     const struct thaw_cold *c = s->c;
     const struct thaw_cold_work *w = s->w;
-    const int64_t n = c->nitems;
-    if (s->weight[P] != 0) rough_sweep(&c->factors, &s->query, w->raw[P]);
-    if (s->weight[T] != 0) cold_types_sweep(c, w, w->raw[T]);
-    if (s->weight[G] == 0) return;
-    quick_sweep(&c->latents, w->g.query, w->raw[G]);
-    s->largest = (double)cold_max(w->raw[G], n);
+    const int m = order[task / blocks(s)];
+    const int64_t begin = task % blocks(s) * BLOCK,
+                  end = c->nitems - begin < BLOCK ? c->nitems : begin + BLOCK;
+    (void)worker;
+    if (s->weight[m] == 0) return;
+    if (m == P) rough_sweep(&c->factors, &s->query, begin, end, w->raw[P]);
+    if (m == T) cold_types_sweep(c, w, begin, end, w->raw[T]);
+    if (m == G) quick_sweep(&c->latents, w->g.query, begin, end, w->raw[G]);
+}
+
+static int scores(struct search *s, struct thaw_err *err) {
+    thaw_crew(s->threads, COLD_MEMBERS, ready, s);
+    for (int m = 0; m < COLD_MEMBERS; m++)
+        if (s->why[m].code) return thaw_fail(err, s->why[m].code, "%s", s->why[m].text);
+    if (s->able) thaw_crew(s->threads, (COLD_MEMBERS - 1) * blocks(s), sweep, s);
+    return THAW_OK;
 }
 
 // ---- From raw to blended scores ----
@@ -128,23 +153,25 @@ static double exponentials(const struct search *s) {
     return sum;
 }
 
-// Slopes and means.
-static void normalize(struct search *s) {
+// Slope and mean of a member.
+static void normalize(void *argument, int worker, int64_t task) {
+    static const int order[COLD_MEMBERS] = {G, T, E, P};
+    struct search *s = argument;
     const struct thaw_cold *c = s->c;
     struct thaw_cold_work *w = s->w;
-    for (int m = 0; m < COLD_MEMBERS; m++) {
-        double scale = 1;
-        if (s->weight[m] == 0) continue;
-        s->mean[m] = 0;
-        if (m == G) {
-            s->spread = expm1(quick_doubt(&c->latents, w->g.query));
-            const double sum = exponentials(s);
-            if (!s->normal) scale = 1 / sum;
-        }
-        if (s->normal && m == P) moments_of_factors(s, &s->mean[m], &scale);
-        if (s->normal && m != P) cold_moments(w->raw[m], c->nitems, &s->mean[m], &scale);
-        s->slope[m] = s->weight[m] * scale;
+    const int m = order[task];
+    double scale = 1;
+    (void)worker;
+    if (s->weight[m] == 0) return;
+    if (m == G) {
+        s->largest = (double)cold_max(w->raw[G], c->nitems);
+        s->spread = expm1(quick_doubt(&c->latents, w->g.query));
+        const double sum = exponentials(s);
+        if (!s->normal) scale = 1 / sum;
     }
+    if (s->normal && m == P) moments_of_factors(s, &s->mean[m], &scale);
+    if (s->normal && m != P) cold_moments(w->raw[m], c->nitems, &s->mean[m], &scale);
+    s->slope[m] = s->weight[m] * scale;
 }
 
 // Floats hold the slopes, and G's logits are not all over the place.
@@ -269,23 +296,26 @@ static bool members(struct search *s, enum thaw_cold_method m) {
            (s->weight[T] == 0 || c->type_users);
 }
 
-int cold_best_bounded(const struct thaw_cold *c, enum thaw_cold_method m, const struct thaw_newcomer *who,
-                      const Thaw__Known *known, struct thaw_cold_work *w, const int64_t *excluded,
-                      int64_t nexcluded, struct thaw_topk *top, bool *done, struct thaw_err *err) {
+int cold_best_bounded(const struct thaw_cold *c, enum thaw_cold_method m, int threads,
+                      const struct thaw_newcomer *who, const Thaw__Known *known, struct thaw_cold_work *w,
+                      const int64_t *excluded, int64_t nexcluded, struct thaw_topk *top, bool *done,
+                      struct thaw_err *err) {
     struct search s = {.c = c,
                        .w = w,
                        .who = who,
                        .known = known,
                        .normal = m == THAW_COLD_ENSEMBLE,
+                       .fold_in = m == THAW_COLD_FOLD_IN,
                        .excluded = excluded,
-                       .nexcluded = nexcluded};
-    bool able = true;
+                       .nexcluded = nexcluded,
+                       .threads = threads,
+                       .able = true};
     *done = false;
     if (!c->warm || !members(&s, m) || top->cap > c->nitems / 64) return THAW_OK;
+    for (int i = 0; i < COLD_MEMBERS; i++) s.why[i] = THAW_ERR_INIT;
     int code = room(&s, err);
-    if (!code) code = ready(&s, m, &able, err);
-    if (code || !able) return code;
-    sweep(&s);
-    normalize(&s);
+    if (!code) code = scores(&s, err);
+    if (code || !s.able) return code;
+    thaw_crew(threads, COLD_MEMBERS, normalize, &s);
     return in_range(&s) ? search(&s, top, done, err) : THAW_OK;
 }

@@ -171,9 +171,10 @@ double cold_fold_in_item(const struct thaw_cold *c, const Thaw__Known *known, co
 void cold_sweep_factors(const struct thaw_cold *c, struct thaw_cold_work *w, float *scores);
 // The best by way of bounds (cold_best.c). *done: false where that is no help and all items must be scored.
 struct thaw_topk;
-int cold_best_bounded(const struct thaw_cold *c, enum thaw_cold_method m, const struct thaw_newcomer *who,
-                      const Thaw__Known *known, struct thaw_cold_work *w, const int64_t *excluded,
-                      int64_t nexcluded, struct thaw_topk *top, bool *done, struct thaw_err *err);
+int cold_best_bounded(const struct thaw_cold *c, enum thaw_cold_method m, int threads,
+                      const struct thaw_newcomer *who, const Thaw__Known *known, struct thaw_cold_work *w,
+                      const int64_t *excluded, int64_t nexcluded, struct thaw_topk *top, bool *done,
+                      struct thaw_err *err);
 int cold_association_scores(const struct thaw_cold *c, const struct thaw_newcomer *who,
                             struct thaw_cold_work *w, float *scores, struct thaw_err *err);
 // The set nearest to the number of known items. B_ij, 0 when it is not among the neighbours.
@@ -212,8 +213,10 @@ double cold_types_score(const struct thaw_cold *c, const struct thaw_cold_work *
 int cold_types_warm(struct thaw_cold *c, struct thaw_err *err);
 // w->type_fixed from w->type_weight; false when these are no probabilities (damaged files).
 bool cold_types_fix(const struct thaw_cold *c, struct thaw_cold_work *w);
-// Scores of all items by type_fixed, off by up to types.n / 2^32, rounded to floats; after cold_types_warm.
-void cold_types_sweep(const struct thaw_cold *c, const struct thaw_cold_work *w, float *scores);
+// Scores of the items [begin, end) by type_fixed, off by up to types.n / 2^32, rounded to floats; after
+// cold_types_warm. scores: of all items.
+void cold_types_sweep(const struct thaw_cold *c, const struct thaw_cold_work *w, int64_t begin, int64_t end,
+                      float *scores);
 void cold_types_scores(const struct thaw_cold *c, const struct thaw_newcomer *who, const Thaw__Known *known,
                        struct thaw_cold_work *w, float *scores);
 int cold_types_explain(const struct thaw_cold *c, const struct thaw_newcomer *who, const Thaw__Known *known,

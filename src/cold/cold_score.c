@@ -107,8 +107,8 @@ int thaw_cold_best(const struct thaw_cold *c, enum thaw_cold_method m, const str
     bool done = false;
     int code = asked(c, m, who, w, err);
     if (!code && how->explore == THAW_COLD_EXPLOIT)
-        code = cold_best_bounded(c, m, who, cold_numbers(c, w->n, known, &store), w, excluded, nexcluded, top,
-                                 &done, err);
+        code = cold_best_bounded(c, m, how->threads, who, cold_numbers(c, w->n, known, &store), w, excluded,
+                                 nexcluded, top, &done, err);
     if (code || done) return code;
     code = thaw_cold_explore(c, m, how->explore, how->scale, how->seed, who, known, w, scores, err);
     if (!code) take(scores, c->nitems, excluded, nexcluded, top);

@@ -235,19 +235,21 @@ bool cold_types_fix(const struct thaw_cold *c, struct thaw_cold_work *w) {
     return true;
 }
 
-void cold_types_sweep(const struct thaw_cold *c, const struct thaw_cold_work *w, float *scores) {
+void cold_types_sweep(const struct thaw_cold *c, const struct thaw_cold_work *w, int64_t begin, int64_t end,
+                      float *scores) {
     enum { SOME = 256 };
-    const uint32_t *end = c->type_begin + 1, *weight = w->type_fixed;
-    const uint16_t *user = c->type_users;
+    const uint32_t *list_end = c->type_begin + 1, *weight = w->type_fixed;
+    const int64_t stop = c->type_begin[end];
+    int64_t item = begin, from = c->type_begin[begin];
+    const uint16_t *user = c->type_users + 4 * from;
     uint32_t sum[SOME + 1], last = 0;
-    int64_t item = 0;
     sum[0] = 0;
-    for (int64_t from = 0, n; item < c->nitems; from += n) {
-        n = c->type_begin[c->nitems] - from < SOME ? c->type_begin[c->nitems] - from : SOME;
+    for (int64_t n; item < end; from += n) {
+        n = stop - from < SOME ? stop - from : SOME;
         for (int64_t i = 0; i < n; i++, user += 4)
             sum[i + 1] = sum[i] + ((weight[user[0]] + weight[user[1]]) + (weight[user[2]] + weight[user[3]]));
-        for (; item < c->nitems && end[item] <= from + n; item++) {
-            const uint32_t now = sum[end[item] - from];
+        for (; item < end && list_end[item] <= from + n; item++) {
+            const uint32_t now = sum[list_end[item] - from];
             scores[item] = (float)(now - last) * 0x1p-31F;
             last = now;
         }

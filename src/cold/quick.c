@@ -77,17 +77,17 @@ double quick_doubt(const struct quick *t, const float *x) {
     return sum * (.5 + round * (t->k + 8) * MOST) + 2 * round * (double)t->most_bias;
 }
 
-void quick_sweep(const struct quick *t, const float *x, float *out) {
+void quick_sweep(const struct quick *t, const float *x, int64_t begin, int64_t end, float *out) {
     switch (thaw_score_best()) {
 #ifdef __x86_64__
     case THAW_SCORE_AVX512:
-        sweep_avx512(t, x, out);
+        sweep_avx512(t, x, begin, end, out);
         break;
     case THAW_SCORE_AVX2:
-        sweep_avx2(t, x, out);
+        sweep_avx2(t, x, begin, end, out);
         break;
 #endif
     default:
-        sweep_portable(t, x, out);
+        sweep_portable(t, x, begin, end, out);
     }
 }

@@ -21,8 +21,8 @@ int quick_new(struct quick *t, int64_t n, int k, struct thaw_err *err);
 void quick_clear(struct quick *t);
 // Row i from k floats.
 void quick_set(struct quick *t, int64_t i, const float *row, float bias);
-// out[n] = rows . x + bias. x: width floats, those from k on are 0.
-void quick_sweep(const struct quick *t, const float *x, float *out);
+// out[begin, end) = rows . x + bias, of all out[n]. x: width floats, those from k on are 0.
+void quick_sweep(const struct quick *t, const float *x, int64_t begin, int64_t end, float *out);
 // No score of x is off by more than this.
 double quick_doubt(const struct quick *t, const float *x);
 static inline int quick_width(int k) {

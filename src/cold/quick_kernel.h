@@ -30,13 +30,14 @@ TARGET static inline __attribute__((always_inline)) quad NAME(fold)(const NAME(v
 }
 
 // x: width floats; a row has width / 2 words.
-TARGET static void NAME(sweep)(const struct quick *t, const float *x, float *out) {
+TARGET static void NAME(sweep)(const struct quick *t, const float *x, int64_t begin, int64_t end,
+                               float *out) {
     const int words = t->width / 2;
-    for (int64_t i = 0; i < t->n; i += ROWS) {
+    for (int64_t i = begin; i < end; i += ROWS) {
         const int32_t *row[ROWS];
         NAME(vec) acc[ROWS] = {{0}};
         for (int r = 0; r < ROWS; r++)
-            row[r] = t->q + (i + r < t->n ? i + r : t->n - 1) * words; // the last fills up
+            row[r] = t->q + (i + r < end ? i + r : end - 1) * words; // the last fills up
         for (int j = 0; j < ROWS * words; j += LINE) __builtin_prefetch(row[0] + AHEAD + j);
         for (int j = 0; j < words; j += LANES) {
             const int at =
@@ -51,7 +52,7 @@ TARGET static void NAME(sweep)(const struct quick *t, const float *x, float *out
             }
         }
         const quad sums = NAME(fold)(acc);
-        for (int r = 0; r < ROWS && i + r < t->n; r++) out[i + r] = t->step[i + r] * sums[r] + t->bias[i + r];
+        for (int r = 0; r < ROWS && i + r < end; r++) out[i + r] = t->step[i + r] * sums[r] + t->bias[i + r];
     }
 }
 

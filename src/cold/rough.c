@@ -58,9 +58,9 @@ void rough_vector_set(const struct rough *t, const float *x, struct rough_vector
     v->doubt = (float)(.51 * (sum + (double)MOST * t->k * (double)v->step));
 }
 
-// The rows from `i` on.
-static void sweep_portable(const struct rough *t, const struct rough_vector *x, int64_t i, float *out) {
-    for (; i < t->n; i++) {
+static void sweep_portable(const struct rough *t, const struct rough_vector *x, int64_t begin, int64_t end,
+                           float *out) {
+    for (int64_t i = begin; i < end; i++) {
         const int8_t *row = t->q + i * t->width;
         int32_t sum = 0;
         for (int j = 0; j < t->width; j++) sum += (int16_t)row[j] * x->q[j];
@@ -77,9 +77,10 @@ AVX2 static inline __m256i add_half(__m256i sum, const int8_t *row, __m256i x) {
     return _mm256_add_epi32(sum, _mm256_madd_epi16(y, x));
 }
 
-AVX2 static void sweep_avx2(const struct rough *t, const struct rough_vector *x, float *out) {
-    int64_t i = 0;
-    for (; i + ROWS <= t->n; i += ROWS) {
+AVX2 static void sweep_avx2(const struct rough *t, const struct rough_vector *x, int64_t begin, int64_t end,
+                            float *out) {
+    int64_t i = begin;
+    for (; i + ROWS <= end; i += ROWS) {
         const int8_t *row = t->q + i * t->width;
         __m256i sum[ROWS] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(),
                              _mm256_setzero_si256()};
@@ -95,22 +96,23 @@ AVX2 static void sweep_avx2(const struct rough *t, const struct rough_vector *x,
         const __m128 step = _mm_mul_ps(_mm_set1_ps(x->step), _mm_loadu_ps(t->step + i));
         _mm_storeu_ps(out + i, _mm_mul_ps(step, sums));
     }
-    sweep_portable(t, x, i, out);
+    sweep_portable(t, x, i, end, out);
 }
 #endif
 
 void rough_sweep_on(enum thaw_score_unit unit, const struct rough *t, const struct rough_vector *x,
-                    float *out) {
+                    int64_t begin, int64_t end, float *out) {
 #ifdef __x86_64__
     if (unit >= THAW_SCORE_AVX2) {
-        sweep_avx2(t, x, out);
+        sweep_avx2(t, x, begin, end, out);
         return;
     }
 #endif
     (void)unit;
-    sweep_portable(t, x, 0, out);
+    sweep_portable(t, x, begin, end, out);
 }
 
-void rough_sweep(const struct rough *t, const struct rough_vector *x, float *out) {
-    rough_sweep_on(thaw_score_best(), t, x, out);
+void rough_sweep(const struct rough *t, const struct rough_vector *x, int64_t begin, int64_t end,
+                 float *out) {
+    rough_sweep_on(thaw_score_best(), t, x, begin, end, out);
 }

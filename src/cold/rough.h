@@ -29,10 +29,10 @@ struct rough_vector {
 // From k finite floats; v->q is the caller's memory.
 void rough_vector_set(const struct rough *t, const float *x, struct rough_vector *v);
 
-// out[n] = rows . x. Bound by reading the rows.
-void rough_sweep(const struct rough *t, const struct rough_vector *x, float *out);
+// out[begin, end) = rows . x, of all out[n]. Bound by reading the rows.
+void rough_sweep(const struct rough *t, const struct rough_vector *x, int64_t begin, int64_t end, float *out);
 // On a chosen vector unit, which the machine must have, for tests: the same bits on all.
 void rough_sweep_on(enum thaw_score_unit unit, const struct rough *t, const struct rough_vector *x,
-                    float *out);
+                    int64_t begin, int64_t end, float *out);
 
 #endif

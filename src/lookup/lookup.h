@@ -136,6 +136,7 @@ struct thaw_lookup_how {
     enum { THAW_LOOKUP_EXPLOIT, THAW_LOOKUP_UCB, THAW_LOOKUP_THOMPSON } explore; // with PRIOR and ENSEMBLE
     double scale;                                                                // of the doubt that is added
     uint64_t seed;                                                               // of Thompson's draw
+    int threads; // of an answer from the compact copies; < 1: 1. The results do not depend on it
 };
 
 // Scratch of one thread for answers: a handle to be used again and again. THAW_EMEM, and what opening the
@@ -152,8 +153,9 @@ void thaw_lookup_work_free(struct thaw_lookup_work **w);
 int thaw_lookup_warm(const struct thaw_lookup *l, struct thaw_err *err);
 
 // The k items with the highest scores, best first, without the known ones (unless with_known). Exact, on the
-// caller's thread. THAW_EUSAGE: k < 1; the tables do not hold the model. THAW_EDATA: an item out of range, or
-// damaged files. The order of the items of equal scores is that of their rows.
+// caller's thread and, from the compact copies, how->threads - 1 more. THAW_EUSAGE: k < 1; the tables do not
+// hold the model. THAW_EDATA: an item out of range, or damaged files. The order of the items of equal scores
+// is that of their rows.
 int thaw_lookup_answer(struct thaw_lookup_work *w, const struct thaw_newcomer_query *who,
                        const struct thaw_lookup_how *how, int k, bool with_known, struct thaw_hit *hits,
                        int *nhits, struct thaw_err *err);

@@ -147,7 +147,8 @@ int thaw_lookup_answer(struct thaw_lookup_work *w, const struct thaw_newcomer_qu
     if (code) return code;
     if (nexcluded > 0) memcpy(w->excluded, who->items, (size_t)nexcluded * sizeof *w->excluded);
     if (nexcluded > 1) qsort(w->excluded, (size_t)nexcluded, sizeof *w->excluded, by_row);
-    const struct thaw_cold_how cold = {(enum thaw_cold_explore)how->explore, how->scale, how->seed};
+    const struct thaw_cold_how cold = {(enum thaw_cold_explore)how->explore, how->scale, how->seed,
+                                       how->threads};
     thaw_topk_begin(&top, w->best, k);
     code = thaw_cold_best(w->cold, (enum thaw_cold_method)how->method, &cold, &n, NULL, w->work, w->excluded,
                           nexcluded, w->scores, &top, err);

@@ -1,18 +1,17 @@
 // scan.c: scoring every item for a few queries: recommendations and similar items.
 //
-// Threads claim runs of items from a shared counter and keep their own k best; the order of (score, row) is
+// Threads claim runs of items and keep their own k best; the order of (score, row) is
 // total, so the merged result does not depend on who scored what. Bound by reading the item table from memory
 // once per four queries.
 #include "lookup/lookup_impl.h"
 
+#include "base/crew.h"
 #include "base/mem.h"
 #include "dense/score.h"
 #include "dense/topk.h"
 
 #include <inttypes.h>
 #include <math.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,7 +36,7 @@ struct scan {
     const struct query *query;
     int nq, k, block;
     bool cosine;
-    atomic_int_fast64_t next;
+    struct worker *worker;
 };
 
 struct worker {
@@ -46,8 +45,6 @@ struct worker {
     struct thaw_scored *memory; // nq x k
     float *scores;              // nq x block
     float *norms;               // block
-    pthread_t thread;
-    bool started;
 };
 
 static bool excluded(const struct query *q, int64_t row) {
@@ -106,15 +103,10 @@ static void score_run(struct worker *w, int64_t begin, int64_t end) {
     }
 }
 
-static void *work(void *argument) {
-    struct worker *w = argument;
-    struct scan *s = w->scan;
-    for (;;) {
-        const int64_t begin = atomic_fetch_add(&s->next, RUN_ROWS);
-        if (begin >= s->l->nitems) return NULL;
-        const int64_t end = begin + RUN_ROWS;
-        score_run(w, begin, end < s->l->nitems ? end : s->l->nitems);
-    }
+static void work(void *argument, int worker, int64_t run) {
+    const struct scan *s = argument;
+    const int64_t begin = run * RUN_ROWS, end = begin + RUN_ROWS;
+    score_run(&s->worker[worker], begin, end < s->l->nitems ? end : s->l->nitems);
 }
 
 static int worker_new(struct worker *w, struct scan *s, struct thaw_err *err) {
@@ -149,26 +141,21 @@ static void merge(struct worker *w, int nworkers, const struct scan *s, int stri
     }
 }
 
-// A thread that cannot be started is done without: the others do its work.
 static int scan_run(struct scan *s, int threads, int stride, struct thaw_hit *hits, int *nhits,
                     struct thaw_err *err) {
     const int64_t nruns = (s->l->nitems + RUN_ROWS - 1) / RUN_ROWS, row_bytes = 4 * (int64_t)s->l->columns;
     const int64_t block = BLOCK_BYTES / row_bytes;
     s->block = block < 16 ? 16 : block > BLOCK_ROWS_MAX ? BLOCK_ROWS_MAX : (int)block;
-    int nworkers = threads < 1 ? 1 : threads, code = THAW_OK;
+    int nworkers = threads < 1 ? 1 : threads > THAW_CREW_MAX ? THAW_CREW_MAX : threads, code = THAW_OK;
     if (nworkers > nruns) nworkers = nruns < 1 ? 1 : (int)nruns;
-    struct worker *w = NULL;
-    code = thaw_alloc(&w, (size_t)nworkers, sizeof *w, "the threads of a scan", err);
-    for (int i = 0; !code && i < nworkers; i++) code = worker_new(&w[i], s, err);
+    code = thaw_alloc(&s->worker, (size_t)nworkers, sizeof *s->worker, "the threads of a scan", err);
+    for (int i = 0; !code && i < nworkers; i++) code = worker_new(&s->worker[i], s, err);
     if (code) goto done;
-    for (int i = 1; i < nworkers; i++) w[i].started = !pthread_create(&w[i].thread, NULL, work, &w[i]);
-    work(&w[0]);
-    for (int i = 1; i < nworkers; i++)
-        if (w[i].started) pthread_join(w[i].thread, NULL);
-    merge(w, nworkers, s, stride, hits, nhits);
+    thaw_crew(nworkers, nruns, work, s);
+    merge(s->worker, nworkers, s, stride, hits, nhits);
 done:
-    for (int i = 0; w && i < nworkers; i++) worker_clear(&w[i]);
-    free(w);
+    for (int i = 0; s->worker && i < nworkers; i++) worker_clear(&s->worker[i]);
+    free(s->worker);
     return code;
 }
 

@@ -111,6 +111,21 @@ cmp answers.csv answers3.csv || fail "threads change answers"
 expect 0 thaw-lookup recommend tables --profile gender=m --profile 'about="red, ""kites"" bowls"' --history "${items[4]},${items[3]}" -k 3 --format csv
 paste -d, <(grep '^"t""wo"' answers.csv) <(sed 1d out) | awk -F, '$3 != $7 || ($4 - $8)^2 > 1e-8 { exit 1 }' || fail "a batch differs: $(grep '^"t' answers.csv) $(cat out)"
 thaw-lookup batch tables -k 1 --format jsonl <people.csv 2>/dev/null | sed -n 2p | grep -qE '^\{"id":"t\\"wo","items":\[\{"item":' || fail "jsonl"
+
+# Through a pipe, each question has its answer before the next one is asked.
+coproc thaw-lookup batch tables -k 3 --threads 2
+echo id,history >&"${COPROC[1]}"
+read -r -t 60 line <&"${COPROC[0]}" && [ "$line" = id,rank,item,score ] || fail "no header: $line"
+for i in 1 6 3; do
+    echo "many$i,${items[$((i % 8))]}" >&"${COPROC[1]}"
+    for rank in 1 2 3; do
+        read -r -t 60 line <&"${COPROC[0]}" || fail "no answer while the next question is awaited"
+        [ "$line" = "$(grep "^many$i,$rank," answers.csv)" ] || fail "through a pipe: $line"
+    done
+done
+exec {COPROC[1]}>&-
+wait "$COPROC_PID" || fail "batch through a pipe ends with $?"
+
 printf 'id,history\na,nothing|%s\n' "${items[0]}" >odd.csv
 expect 65 thaw-lookup batch tables --input odd.csv -k 1
 says "odd.csv:2: no item 'nothing'"
@@ -130,8 +145,8 @@ expect 64 thaw-lookup recommend bare --profile gender=f --method G
 says "thaw tables --generator"
 
 # The bench checks its own answers.
-expect 0 thaw-lookup bench --items 3000 --users 100 --ids 100 --repeats 2 --factors 8 --scratch "$tmp" --cold
-grep -q "ensemble, compact" out || fail "bench: $(cat out)"
+expect 0 thaw-lookup bench --items 3000 --users 100 --ids 100 --repeats 2 --factors 8 --scratch "$tmp" --cold --threads 2
+[ "$(grep -c "^ensemble, compact  *[12] " out)" = 2 ] || fail "bench: $(cat out)"
 expect 0 thaw-lookup bench tables --ids 100 --repeats 2 --format jsonl
 grep -q '"what":"someone new, ensemble"' out || fail "bench: $(cat out)"
 echo "tables, answers, explanations and batches agree"

@@ -120,11 +120,11 @@ static void handle_close(struct handle *h) {
     thaw_cold_close(&h->c);
 }
 
-static int best(struct handle *h, enum thaw_cold_method m, int64_t n, int k, float *scores,
+static int best(struct handle *h, enum thaw_cold_method m, int threads, int64_t n, int k, float *scores,
                 struct thaw_scored *out) {
     struct thaw_err err = THAW_ERR_INIT;
     const struct thaw_newcomer who = newcomer(n);
-    const struct thaw_cold_how how = {.explore = THAW_COLD_EXPLOIT};
+    const struct thaw_cold_how how = {.explore = THAW_COLD_EXPLOIT, .threads = threads};
     struct thaw_topk top;
     thaw_topk_begin(&top, out, k);
     if (thaw_cold_best(h->c, m, &how, &who, &numbers, h->w, excluded, KNOWN, scores, &top, &err))
@@ -133,12 +133,19 @@ static int best(struct handle *h, enum thaw_cold_method m, int64_t n, int k, flo
 }
 
 // The same scores in the same places, each of them its item's, and no item twice. Items whose scores are as
-// good as equal may stand in any order.
+// good as equal may stand in any order. Any number of threads gives the same bits.
 static void compare(struct handle *plain, struct handle *warm, enum thaw_cold_method m, int64_t n, int k) {
     static float scores[ITEMS], scratch_scores[ITEMS];
-    struct thaw_scored want[MOST], got[MOST];
-    const int nwant = best(plain, m, n, k, scores, want), ngot = best(warm, m, n, k, scratch_scores, got);
+    struct thaw_scored want[MOST], got[MOST], together[MOST];
+    const int nwant = best(plain, m, 1, n, k, scores, want),
+              ngot = best(warm, m, 1, n, k, scratch_scores, got);
     assert_int_equal(ngot, nwant);
+    if (warm->w->raw[0]) memset(warm->w->raw[0], 0xff, COLD_MEMBERS * ITEMS * sizeof(float)); // NaN
+    assert_int_equal(best(warm, m, 3, n, k, scratch_scores, together), ngot);
+    for (int i = 0; i < ngot; i++)
+        if (together[i].row != got[i].row || memcmp(&together[i].score, &got[i].score, sizeof got[i].score))
+            fail_msg("%s of %d known, %d of %d: %.17g on 3 threads, %.17g on 1", thaw_cold_method_name(m),
+                     (int)n, i, k, together[i].score, got[i].score);
     for (int i = 0; i < ngot; i++) {
         const double near = 1e-5 * (fabs(want[i].score) + fabs(want[0].score));
         if (!(fabs(got[i].score - want[i].score) <= near) ||
@@ -159,7 +166,7 @@ static bool by_bounds(struct handle *h, enum thaw_cold_method m, int k) {
     bool done = false;
     thaw_topk_begin(&top, out, k);
     assert_int_equal(cold_known(h->c, &who, h->w, &err), THAW_OK);
-    assert_int_equal(cold_best_bounded(h->c, m, &who, &numbers, h->w, excluded, KNOWN, &top, &done, &err),
+    assert_int_equal(cold_best_bounded(h->c, m, 1, &who, &numbers, h->w, excluded, KNOWN, &top, &done, &err),
                      THAW_OK);
     return done;
 }
@@ -252,14 +259,15 @@ static void products_are_within_their_doubt(void **state) {
             rough_set(&t, i, y[i]);
         }
         rough_vector_set(&t, x, &v);
-        rough_sweep(&t, &v, out);
+        rough_sweep(&t, &v, 0, 9, out); // in two pieces
+        rough_sweep(&t, &v, 9, N, out);
         for (int i = 0; i < N; i++) {
             double product = 0;
             for (int j = 0; j < k; j++) product += (double)x[j] * (double)y[i][j];
             assert_true(fabs(product - (double)out[i]) <= (double)v.doubt * (double)t.step[i]);
         }
         for (int unit = 0; unit <= (int)thaw_score_best(); unit++) {
-            rough_sweep_on((enum thaw_score_unit)unit, &t, &v, other);
+            rough_sweep_on((enum thaw_score_unit)unit, &t, &v, 0, N, other);
             assert_memory_equal(out, other, sizeof out);
         }
         rough_clear(&t);

@@ -3,28 +3,54 @@
 
 #include "base/mem.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { RECORD_MAX = 16 << 20 };
+enum { RECORD_MAX = 16 << 20, BUFFER = 64 << 10 };
+
+// Fill the buffer; false at the end.
+static bool refill(struct thaw_csv *c) {
+    ssize_t n;
+    do n = read(c->fd, c->buffer, BUFFER);
+    while (n < 0 && errno == EINTR);
+    if (n < 0) c->why = errno;
+    c->next = 0;
+    c->end = n > 0 ? (size_t)n : 0;
+    return n > 0;
+}
+
+static int take_byte(struct thaw_csv *c) {
+    return c->next < c->end || refill(c) ? (unsigned char)c->buffer[c->next++] : EOF;
+}
+
+bool thaw_csv_ready(const struct thaw_csv *c) {
+    struct pollfd one = {.fd = c->fd, .events = POLLIN};
+    return c->next < c->end || poll(&one, 1, 0) != 0;
+}
 
 int thaw_csv_open(struct thaw_csv *c, const char *path, struct thaw_err *err) {
-    *c = (struct thaw_csv){.path = path, .lines = 1};
-    c->file = strcmp(path, "-") ? fopen(path, "r") : stdin;
-    if (!c->file) return thaw_fail_errno(err, THAW_ENOINPUT, "%s", path);
-    const int first = getc(c->file);
-    if (first != 0xef) {
-        ungetc(first, c->file);
-    } else if (getc(c->file) != 0xbb || getc(c->file) != 0xbf) {
-        return thaw_fail(err, THAW_EDATA, "%s: is not UTF-8", path);
+    *c = (struct thaw_csv){.path = path, .lines = 1, .fd = STDIN_FILENO};
+    int code = thaw_alloc(&c->buffer, BUFFER, 1, "input", err);
+    if (!code && strcmp(path, "-")) c->fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (!code && c->fd < 0) code = thaw_fail_errno(err, THAW_ENOINPUT, "%s", path);
+    if (code || take_byte(c) != 0xef) {
+        c->next = 0;
+        return code;
     }
-    return THAW_OK;
+    return take_byte(c) == 0xbb && take_byte(c) == 0xbf
+               ? THAW_OK
+               : thaw_fail(err, THAW_EDATA, "%s: is not UTF-8", path);
 }
 
 void thaw_csv_close(struct thaw_csv *c) {
-    if (c->file && c->file != stdin) fclose(c->file);
+    if (c->buffer && c->fd > STDIN_FILENO) close(c->fd);
+    free(c->buffer);
     free(c->text);
     free(c->at);
     *c = (struct thaw_csv){0};
@@ -52,7 +78,7 @@ static int bad(const struct thaw_csv *c, const char *what, struct thaw_err *err)
 }
 
 static int next_byte(struct thaw_csv *c) {
-    const int byte = getc(c->file);
+    const int byte = take_byte(c);
     c->lines += byte == '\n';
     return byte;
 }
@@ -95,7 +121,8 @@ int thaw_csv_next(struct thaw_csv *c, bool *more, struct thaw_err *err) {
         }
     } while (byte == '\n');
     if (byte == EOF)
-        return ferror(c->file) ? thaw_fail(err, THAW_ENOINPUT, "%s: cannot be read", c->path) : THAW_OK;
+        return c->why ? thaw_fail(err, THAW_ENOINPUT, "%s: cannot be read: %s", c->path, strerror(c->why))
+                      : THAW_OK;
     c->n = 0;
     c->used = 0;
     code = thaw_grow(&c->at, &c->at_cap, 1, sizeof *c->at, "a record", err);

@@ -45,14 +45,14 @@ static void write_out(struct thaw_sink *s, const char *bytes, size_t n) {
     }
 }
 
-static void flush(struct thaw_sink *s) {
+void thaw_sink_flush(struct thaw_sink *s) {
     write_out(s, s->buffer, s->n);
     s->n = 0;
 }
 
 int thaw_sink_close(struct thaw_sink *s, int code, struct thaw_err *err) {
     if (!s->buffer) return code;
-    flush(s);
+    thaw_sink_flush(s);
     if (!code && s->err.code) code = thaw_fail(err, s->err.code, "%s", s->err.text);
     if (!code && s->file)
         code = thaw_file_commit(&s->file, NULL, err);
@@ -64,7 +64,7 @@ int thaw_sink_close(struct thaw_sink *s, int code, struct thaw_err *err) {
 }
 
 void thaw_sink_bytes(struct thaw_sink *s, const void *bytes, size_t n) {
-    if (s->n + n > BUFFER) flush(s);
+    if (s->n + n > BUFFER) thaw_sink_flush(s);
     if (n > BUFFER) {
         write_out(s, bytes, n);
         return;
@@ -78,7 +78,7 @@ void thaw_sink_text(struct thaw_sink *s, const char *text) {
 }
 
 void thaw_sink_char(struct thaw_sink *s, char c) {
-    if (s->n == BUFFER) flush(s);
+    if (s->n == BUFFER) thaw_sink_flush(s);
     s->buffer[s->n++] = c;
 }
 
@@ -94,7 +94,7 @@ void thaw_sink_f64(struct thaw_sink *s, double x) {
 
 void thaw_sink_f32s(struct thaw_sink *s, const float *x, int n, char between) {
     for (int i = 0; i < n; i++) {
-        if (s->n + ROOM > BUFFER) flush(s);
+        if (s->n + ROOM > BUFFER) thaw_sink_flush(s);
         s->n += thaw_format_f32(s->buffer + s->n, x[i]);
         s->buffer[s->n++] = between;
     }
@@ -137,7 +137,7 @@ void thaw_sink_csv(struct thaw_sink *s, const char *id, size_t n) {
 // no id is, may be cut.
 void thaw_sink_json(struct thaw_sink *s, const char *id, size_t n) {
     thaw_sink_char(s, '"');
-    if (6 * n >= BUFFER - s->n) flush(s);
+    if (6 * n >= BUFFER - s->n) thaw_sink_flush(s);
     char *at = s->buffer + s->n;
     thaw_json_escape(at, (int64_t)(BUFFER - s->n), id, (int64_t)n);
     s->n += strlen(at);

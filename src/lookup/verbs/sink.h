@@ -25,6 +25,8 @@ int thaw_sink_open_fd(struct thaw_sink *s, int fd, struct thaw_err *err);
 // failure.
 int thaw_sink_close(struct thaw_sink *s, int code, struct thaw_err *err);
 
+// What is buffered becomes visible (of a file: nothing does before its end).
+void thaw_sink_flush(struct thaw_sink *s);
 void thaw_sink_bytes(struct thaw_sink *s, const void *bytes, size_t n);
 void thaw_sink_text(struct thaw_sink *s, const char *text);
 void thaw_sink_char(struct thaw_sink *s, char c);

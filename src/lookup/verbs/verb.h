@@ -3,6 +3,7 @@
 #ifndef THAW_LOOKUP_VERB_H
 #define THAW_LOOKUP_VERB_H
 
+#include "base/crew.h"
 #include "base/opt.h"
 #include "lookup/lookup.h"
 #include "lookup/verbs/sink.h"
@@ -68,7 +69,7 @@ void thaw_print_vector(struct thaw_sink *o, int format, enum thaw_side side, con
     }
 #define THAW_OPT_COUNT(T, HELP) THAW_OPT_NUMBER(T, "count", 'k', k, "10", 1, 1e6, HELP)
 #define THAW_OPT_THREADS(T)                                                                                  \
-    THAW_OPT_NUMBER(T, "threads", 't', threads, "1", 1, 4096,                                                \
+    THAW_OPT_NUMBER(T, "threads", 't', threads, "1", 1, THAW_CREW_MAX,                                       \
                     "Threads that scan the item table; the results do not depend on it.")
 #define THAW_OPT_USERS(T, HELP)                                                                              \
     {                                                                                                        \

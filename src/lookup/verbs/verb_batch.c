@@ -1,21 +1,22 @@
 // verb_batch.c: thaw-lookup batch: answers for many people the tables do not know, from a table of them.
 //
 // One thread reads rows in chunks; all threads answer the rows of a chunk; then they are printed in their
-// order. So the output is the same for any number of threads.
+// order. So the output is the same for any number of threads. A chunk ends where no row is waiting, so that
+// whoever asks through a pipe has the answer before the next question; its threads then answer it together.
 #include "lookup/verbs/csv.h"
 #include "lookup/verbs/someone.h"
 
+#include "base/crew.h"
 #include "base/hash.h"
 #include "base/mem.h"
 
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK = 512, THREADS_MAX = 256, WARNINGS = 20, HITS_MAX = 1 << 22 };
+enum { CHUNK = 512, WARNINGS = 20, HITS_MAX = 1 << 22 };
 
 struct options {
     const char *input, *out, *separator;
@@ -47,7 +48,7 @@ static const struct thaw_opt opts[] = {
     THAW_SOMEONE_OPTIONS(struct options, "As of 'thaw-lookup recommend'.",
                          "As of 'thaw-lookup recommend'; every row has its own draw.",
                          "Also recommend items of the history."),
-    THAW_OPT_NUMBER(struct options, "threads", 't', threads, "1", 1, THREADS_MAX,
+    THAW_OPT_NUMBER(struct options, "threads", 't', threads, "1", 1, THAW_CREW_MAX,
                     "Threads that answer; the results do not depend on it."),
     THAW_OPT_FORMAT(struct options, "csv", "text|jsonl|csv",
                     "text and csv: id, rank, item, score; jsonl: one object per row."),
@@ -76,9 +77,9 @@ struct batch {
     struct thaw_hit *hits;
     int64_t warnings;
     // Of the threads that answer a chunk
-    struct thaw_lookup_work *work[THREADS_MAX];
-    atomic_int next, failed;
-    struct thaw_err err[THREADS_MAX];
+    struct thaw_lookup_work *work[THAW_CREW_MAX];
+    atomic_int failed;
+    struct thaw_err err[THAW_CREW_MAX];
 };
 
 // ---- Reading ----
@@ -199,6 +200,10 @@ static int read_chunk(struct batch *b, bool *more, struct thaw_err *err) {
         if (!r->who.profile) code = thaw_someone_new(&r->who, b->s, err);
         if (!code) code = read_row(b, r, err);
         r->hits = b->hits + (int64_t)b->n * b->k;
+        if (!thaw_csv_ready(&b->csv)) {
+            b->n++;
+            break;
+        }
     }
     return code;
 }
@@ -211,39 +216,22 @@ static int answer(struct batch *b, struct thaw_lookup_work *w, struct row *r, st
                                             (uint64_t)b->o->seed};
     struct thaw_lookup_how how = b->how;
     how.seed = key;
+    how.threads = (int)b->o->threads / b->n;
     r->nhits = 0;
     if (how.method == THAW_LOOKUP_FOLD_IN && who.n == 0) return THAW_OK;
     return thaw_lookup_answer(w, &who, &how, b->k, b->o->with_seen, r->hits, &r->nhits, err);
 }
 
-struct worker {
-    struct batch *b;
-    int number;
-    pthread_t thread;
-    bool started;
-};
-
-static void *work(void *argument) {
-    struct worker *w = argument;
-    struct batch *b = w->b;
-    for (int i; (i = atomic_fetch_add(&b->next, 1)) < b->n && !atomic_load(&b->failed);)
-        if (answer(b, b->work[w->number], &b->row[i], &b->err[w->number])) atomic_store(&b->failed, 1);
-    return NULL;
+static void work(void *argument, int worker, int64_t row) {
+    struct batch *b = argument;
+    if (atomic_load(&b->failed)) return;
+    if (answer(b, b->work[worker], &b->row[row], &b->err[worker])) atomic_store(&b->failed, 1);
 }
 
-// A thread that cannot be started is done without.
 static int answer_chunk(struct batch *b, struct thaw_err *err) {
-    struct worker worker[THREADS_MAX];
-    const int threads = (int)b->o->threads;
     int code = THAW_OK;
-    atomic_store(&b->next, 0);
-    for (int i = 0; i < threads; i++) worker[i] = (struct worker){.b = b, .number = i};
-    for (int i = 1; i < threads; i++)
-        worker[i].started = !pthread_create(&worker[i].thread, NULL, work, &worker[i]);
-    work(&worker[0]);
-    for (int i = 1; i < threads; i++)
-        if (worker[i].started) pthread_join(worker[i].thread, NULL);
-    for (int i = 0; !code && i < threads; i++)
+    thaw_crew((int)b->o->threads, b->n, work, b);
+    for (int i = 0; !code && i < b->o->threads; i++)
         if (b->err[i].code) code = thaw_fail(err, b->err[i].code, "%s", b->err[i].text);
     return code;
 }
@@ -286,7 +274,7 @@ static void batch_clear(struct batch *b) {
         free(b->row[i].id);
         thaw_someone_clear(&b->row[i].who);
     }
-    for (int i = 0; i < THREADS_MAX; i++) thaw_lookup_work_free(&b->work[i]);
+    for (int i = 0; i < THAW_CREW_MAX; i++) thaw_lookup_work_free(&b->work[i]);
     thaw_csv_close(&b->csv);
     free(b->column);
     free(b->hits);
@@ -305,7 +293,8 @@ static int run(const void *options, const struct thaw_list *operands, struct tha
     }
     if (!code) code = batch_new(b, err);
     if (!code && o->format == THAW_CSV) thaw_sink_text(&s.out, "id,rank,item,score\n");
-    while (!code && more) {
+    while (!code && more && !s.out.err.code) {
+        thaw_sink_flush(&s.out);
         code = read_chunk(b, &more, err);
         if (!code) code = answer_chunk(b, err);
         if (!code) print_chunk(b);
@@ -328,9 +317,9 @@ static const struct thaw_cmd cmd = {
         "--separator); strengths and known_times, numbers that go with the history; and profile fields by "
         "their names, "
         "empty where a value is not known. Other columns are told on standard error and not used.\n\n"
-        "Answers are in the order of the rows. Compact copies of the item factors are made in memory first, "
-        "so that each "
-        "answer reads half the bytes; scores keep 5 digits.\n\n"
+        "Answers are in the order of the rows, and printed as soon as no other row is waiting: a service may "
+        "keep one running and ask through a pipe. Compact copies of the models are made in memory first; "
+        "scores keep 5 digits.\n\n"
         "Unknown items and values are told on standard error (the first 20) and contribute nothing; where an "
         "item was "
         "unknown, or nothing could be said for a row, the exit status is 65.",
