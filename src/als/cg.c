@@ -2,9 +2,10 @@
 // that all rows share. Hestenes & Stiefel 1952; for ALS: Takacs, Pilaszy & Tikk, "Applications of the
 // conjugate gradient method for implicit feedback collaborative filtering", RecSys 2011.
 //
-// A step is one pass over the row's opposite rows, 4 n width flops, and r'r/d bounds what the row's objective
-// can still fall by: that ends a row. The objective itself comes free: at the start from the first pass's
-// dots, then each step lowers it by a rho; less z'dz it is the observed loss.
+// A step is one pass over the row's opposite rows, 4 n width flops (half of that for the last step, which
+// needs no new residual), and r'r/d bounds what the row's objective can still fall by: that ends a row. The
+// objective itself comes free: at the start from the first pass's dots, then each step lowers it by a rho;
+// less z'dz it is the observed loss.
 //
 // Over-relaxed, by 1 < w < 2, z goes w times as far along each direction. Directions are conjugate, so the
 // objective is a sum of parabolas, one for each, and a step lowers it by w (2 - w) a rho, whatever the others
@@ -72,9 +73,8 @@ static int solve(struct thaw_als_work *w, const struct thaw_als_sweep *s, const 
 }
 
 // ---- Long rows. A vector is width floats and then what to do and the grids; a sum is width doubles and the
-// ---- loss.
-enum { WHAT = 0, GRID = 1, LOSS_GRID = 2, TAIL = 16 };
-enum { PRODUCT = 1, RESIDUAL = 2 };
+// ---- total.
+enum { WHAT = 0, GRID = 1, TOTAL_GRID = 2, TAIL = 16 };
 
 struct long_cg {
     double f, rho;                // the objective and r'r/d at z
@@ -111,6 +111,11 @@ static double norm(const float *v, int n) {
     return sqrt(s);
 }
 
+static enum thaw_als_want want(const struct thaw_als_long *l) {
+    if (l->round == 0) return THAW_ALS_RESIDUAL;
+    return l->round < l->s->config.cg_steps ? THAW_ALS_PRODUCT : THAW_ALS_CURVATURE;
+}
+
 // |sum t y| <= sum |t| |y| <= weight (1 + |p| |y|) |y|, and the loss is at most weight (1 + |s|)^2, or its
 // square where the constants are. Twice that, for rounding.
 static void ask(const struct thaw_als_long *l, float *vector) {
@@ -118,11 +123,12 @@ static void ask(const struct thaw_als_long *l, float *vector) {
     const int width = l->s->width;
     const float *p = l->round ? c->dir : l->z;
     const double y = sqrt((double)l->norm2), s = norm(p, width) * y, most = l->weight * (1 + s);
+    const double loss = most * (l->s->terms.squares ? most : 1 + s);
     float *tail = vector + width;
     memcpy(vector, p, (size_t)width * sizeof *p);
-    tail[WHAT] = l->round ? PRODUCT : RESIDUAL;
+    tail[WHAT] = (float)want(l);
     tail[GRID] = (float)thaw_als_grid(2 * (l->round ? l->weight * s : most) * y);
-    tail[LOSS_GRID] = (float)thaw_als_grid(2 * most * (l->s->terms.squares ? most : 1 + s));
+    tail[TOTAL_GRID] = (float)thaw_als_grid(2 * (l->round ? l->weight * s * s : loss));
 }
 
 static void piece(struct thaw_als_work *w, const struct thaw_als_sweep *s, const struct thaw_als_row *row,
@@ -135,14 +141,14 @@ static void piece(struct thaw_als_work *w, const struct thaw_als_sweep *s, const
                               .r = row->r,
                               .n = row->n,
                               .width = width,
-                              .residual = tail[WHAT] == (float)RESIDUAL,
+                              .want = (enum thaw_als_want)tail[WHAT],
                               .terms = s->terms,
                               .p = vector,
                               .out = out};
     memset(out, 0, (size_t)width * sizeof *out);
     thaw_als_kernel_set()->pass(&g, s->pairs, THAW_ALS_GATHER);
-    thaw_als_grid_add(sums, out, (size_t)width, (int)tail[GRID]);
-    if (g.residual) thaw_als_grid_add1(&sums[width], g.loss, (int)tail[LOSS_GRID]);
+    if (g.want != THAW_ALS_CURVATURE) thaw_als_grid_add(sums, out, (size_t)width, (int)tail[GRID]);
+    if (g.want != THAW_ALS_PRODUCT) thaw_als_grid_add1(&sums[width], g.total, (int)tail[TOTAL_GRID]);
 }
 
 static double energy(const float *d, const float *z, int width) { // z'dz
@@ -160,7 +166,7 @@ static bool advance(struct thaw_als_long *l, const double *sums) {
         c->f = sums[width] + energy(c->d, l->z, width);
         return true;
     }
-    double along = energy(c->d, c->dir, width);
+    double along = energy(c->d, c->dir, width) + sums[width];
     for (int j = 0; j < width; j++) along += (double)c->dir[j] * sums[j];
     if (along <= 0) return false; // what is not finite goes on into z
     const double a = c->rho / along, relaxation = l->s->config.relaxation, far = relaxation * a;

@@ -224,9 +224,9 @@ INLINE void all_axpys(const int groups, const bool pairs, const bool full, int m
     if (TILE > 1)
         for (; g < groups; g++) axpys(1, groups, pairs, full, m, t, at, g, out + 32 * g);
 }
-// From the dots s of a block of m rows to the factors t of its axpys, and the loss.
-INLINE void factors(const struct thaw_als_pass *g, const bool residual, const float *r, const int m,
-                    const vec s[V], float *t, wide loss[2]) {
+// From the dots s of a block of m rows to the factors t of its axpys, and the total.
+INLINE void factors(const struct thaw_als_pass *g, const enum thaw_als_want want, const float *r, const int m,
+                    const vec s[V], float *t, wide total[2]) {
     float some[BLOCK] = {0}, term[BLOCK] __attribute__((aligned(64)));
     const struct thaw_als_terms f = g->terms;
     if (m < BLOCK) {
@@ -236,22 +236,23 @@ INLINE void factors(const struct thaw_als_pass *g, const bool residual, const fl
     UNROLL for (int v = 0; v < V; v++) {
         const vec value = load(r + LANES * v), w = f.wr * value + f.w0;
         vec u = w * s[v];
-        if (residual) {
+        if (want == THAW_ALS_RESIDUAL) {
             const vec c = f.cr * value + f.c0;
             u = c - u;
             store(term + LANES * v, f.squares ? u * u : c - s[v] * (u + c));
         }
+        if (want == THAW_ALS_CURVATURE) store(term + LANES * v, u * s[v]);
         store(t + LANES * v, u);
     }
     for (int i = m; i < BLOCK; i++) t[i] = term[i] = 0;
-    if (residual)
-        UNROLL for (int v = 0; v < 2 * V; v++) loss[v & 1] +=
+    if (want != THAW_ALS_PRODUCT)
+        UNROLL for (int v = 0; v < 2 * V; v++) total[v & 1] +=
             __builtin_convertvector(*(const half_vec *)(term + LANES / 2 * v), wide);
 }
 // One block of m rows (m4: rounded up to 4; the rows that it adds count nothing) from interaction i on.
 INLINE void block(const int groups, const bool pairs, const enum thaw_als_mode mode,
-                  const struct thaw_als_pass *g, const bool residual, int64_t i, const int m, const int m4,
-                  char *copy, wide loss[2]) {
+                  const struct thaw_als_pass *g, const enum thaw_als_want want, int64_t i, const int m,
+                  const int m4, char *copy, wide total[2]) {
     const ptrdiff_t bytes = (pairs ? 64 : 128) * (ptrdiff_t)groups;
     const int ahead = bytes > AHEAD_FULL ? AHEAD_LONG : AHEAD;
     const char *table = g->table, *y[BLOCK];
@@ -271,21 +272,30 @@ INLINE void block(const int groups, const bool pairs, const enum thaw_als_mode m
     }
     if (mode == THAW_ALS_GATHER_PACK) at = (struct rows){NULL, copy};
     fold_block(f, s);
-    factors(g, residual, g->r + i, m, s, t, loss);
+    factors(g, want, g->r + i, m, s, t, total);
+    if (want == THAW_ALS_CURVATURE) return;
     all_axpys(groups, pairs, m == BLOCK, m4, t, at, g->out);
 }
-INLINE void pass(const int groups, const bool pairs, const enum thaw_als_mode mode, struct thaw_als_pass *g) {
+INLINE void wanted_pass(const int groups, const bool pairs, const enum thaw_als_mode mode,
+                        struct thaw_als_pass *g, const enum thaw_als_want want) {
     const ptrdiff_t bytes = (pairs ? 64 : 128) * (ptrdiff_t)groups;
-    const bool residual = mode == THAW_ALS_GATHER ? g->residual : mode == THAW_ALS_GATHER_PACK;
     char *copy = g->pack;
-    wide loss[2] = {{0}, {0}};
+    wide total[2] = {{0}, {0}};
     int64_t i = 0;
     for (; i + BLOCK <= g->n; i += BLOCK, copy += BLOCK * bytes)
-        block(groups, pairs, mode, g, residual, i, BLOCK, BLOCK, copy, loss);
+        block(groups, pairs, mode, g, want, i, BLOCK, BLOCK, copy, total);
     const int m = (int)(g->n - i);
-    if (m) block(groups, pairs, mode, g, residual, i, m, (m + 3) & ~3, copy, loss);
-    loss[0] += loss[1];
-    for (int q = 0; q < LANES / 2; q++) g->loss += loss[0][q];
+    if (m) block(groups, pairs, mode, g, want, i, m, (m + 3) & ~3, copy, total);
+    total[0] += total[1];
+    for (int q = 0; q < LANES / 2; q++) g->total += total[0][q];
+}
+INLINE void pass(const int groups, const bool pairs, const enum thaw_als_mode mode, struct thaw_als_pass *g) {
+    if (mode == THAW_ALS_GATHER_PACK)
+        wanted_pass(groups, pairs, mode, g, THAW_ALS_RESIDUAL);
+    else if (g->want == THAW_ALS_CURVATURE)
+        wanted_pass(groups, pairs, mode, g, THAW_ALS_CURVATURE);
+    else
+        wanted_pass(groups, pairs, mode, g, mode == THAW_ALS_PACKED ? THAW_ALS_PRODUCT : g->want);
 }
 // One function per storage and mode, the tuned widths with code of their own.
 #define PASS(NAME, PAIRS, MODE)                                                                              \
@@ -371,16 +381,17 @@ INLINE void cg_row(struct thaw_als_cg *c, const int width, void (*first)(struct 
                    void (*later)(struct thaw_als_pass *)) {
     double f = cg_begin(c, width); // the objective at z
     for (int j = 0; j < width; j += LANES) store(c->dir + j, (vec){0});
-    c->pass.residual = true, c->pass.p = c->z, c->pass.out = c->r, c->pass.loss = 0;
+    c->pass.want = THAW_ALS_RESIDUAL, c->pass.p = c->z, c->pass.out = c->r, c->pass.total = 0;
     first(&c->pass); // r = b - A z
-    f += c->pass.loss;
-    c->pass.residual = false, c->pass.p = c->dir, c->pass.out = c->q;
+    f += c->pass.total;
+    c->pass.p = c->dir, c->pass.out = c->q;
     float rho = cg_norm(c, width), beta = 0;
     const double lowers = (double)c->relaxation * (2 - (double)c->relaxation);
-    for (int step = 0; step < c->steps && rho > c->tolerance2 * f; step++) {
+    for (int left = c->steps; left > 0 && rho > c->tolerance2 * f; left--) {
         cg_turn(c, width, beta);
-        later(&c->pass); // q = A dir
-        const float along = cg_curvature(c, width);
+        c->pass.want = left > 1 ? THAW_ALS_PRODUCT : THAW_ALS_CURVATURE, c->pass.total = 0;
+        later(&c->pass); // q = A dir; at the end q = d dir alone, and the rest of dir'A dir
+        const float along = cg_curvature(c, width) + (float)c->pass.total;
         if (along <= 0) break; // at rest to the last bit; what is not finite goes on into z
         const float a = rho / along;
         cg_move(c, width, a);

@@ -16,19 +16,22 @@ struct thaw_als_terms {
     bool squares;
 };
 
-// One pass over the interactions of a row: out += sum t y, t = w s (product) or c - w s (residual), s = y.p
+// One pass over the interactions of a row, s = y.p: out += sum t y with t = w s (product) or c - w s
+// (residual), or nothing but total += sum w s^2, at half the work (curvature: what the last direction needs
+// to know).
+enum thaw_als_want { THAW_ALS_PRODUCT, THAW_ALS_RESIDUAL, THAW_ALS_CURVATURE };
 struct thaw_als_pass {
     const void *table;     // encoded rows
     const uint32_t *index; // n, and THAW_ALS_AHEAD more
     const float *r;        // n
     int64_t n;
     int width;
-    bool residual;
+    enum thaw_als_want want; // with THAW_ALS_GATHER_PACK always the residual, with THAW_ALS_PACKED never
     struct thaw_als_terms terms;
     void *pack;     // n encoded rows, up to a multiple of 16: copies
     const float *p; // width, 64-byte aligned
     float *out;     // width, 64-byte aligned
-    double loss;    // residual: grows by sum (w s^2 - 2 c s + constant)
+    double total;   // residual: grows by the loss, sum (w s^2 - 2 c s + constant)
 };
 enum thaw_als_mode {
     THAW_ALS_GATHER,

@@ -36,6 +36,7 @@ struct bench {
     // the call that is being measured
     int gather;
     enum thaw_als_mode mode;
+    enum thaw_als_want of; // what a pass is for
     int64_t n, at;
 };
 
@@ -115,6 +116,7 @@ static struct thaw_als_pass pass_of(struct bench *b) {
                                   .r = b->r,
                                   .n = b->n,
                                   .width = b->width,
+                                  .want = b->of,
                                   .terms = s->terms,
                                   .pack = b->pack,
                                   .p = b->p,
@@ -194,6 +196,30 @@ static void measure_pass(struct bench *b, const char *kernel, int gather, enum t
     b->at = 0;
     call_pass(b);
     report(b, kernel, seconds, 4 * n * k, nbytes, apart(b->out, b->want, (size_t)b->width), 1e-5);
+}
+
+// What the last direction needs: sum w s^2 = p'A p less what the diagonal adds.
+static void measure_curvature(struct bench *b) {
+    const double n = ROW, k = b->k, nbytes = n * (double)thaw_als_row_bytes(&b->sweep[1]->config);
+    struct thaw_als_pass g;
+    b->gather = 1, b->n = ROW, b->at = 0, b->mode = THAW_ALS_GATHER_PACK;
+    call_pass(b);
+    b->mode = THAW_ALS_PACKED, b->of = THAW_ALS_CURVATURE;
+    const double seconds = thaw_als_measure_call(b->m, call_pass, b);
+    b->of = THAW_ALS_PRODUCT;
+    system_of(b, ROW);
+    for (int j = 0; j < b->width; j++) b->want[b->width + j] = b->p[j];
+    multiply(b->a, b->want + b->width, (size_t)b->width, b->want);
+    float *d = b->x, *inverse = d + b->width;
+    double want = 0;
+    thaw_als_diagonal(b->sweep[1], ROW, d, inverse);
+    for (int j = 0; j < b->width; j++)
+        want += (double)b->p[j] * (b->want[j] - (double)d[j] * (double)b->p[j]);
+    b->at = 0;
+    g = pass_of(b);
+    g.want = THAW_ALS_CURVATURE;
+    thaw_als_kernel_set()->pass(&g, true, THAW_ALS_PACKED);
+    report(b, "curvature bf16", seconds, 2 * n * k, nbytes, fabs(g.total - want) / fabs(want), 1e-5);
 }
 
 static void measure_encode(struct bench *b) {
@@ -375,6 +401,7 @@ int thaw_als_measure_kernels(const struct thaw_als_measure *m, const char *set, 
         measure_pass(&b, "gather bf16", 1, THAW_ALS_GATHER);
         measure_pass(&b, "packed f32", 0, THAW_ALS_PACKED);
         measure_pass(&b, "packed bf16", 1, THAW_ALS_PACKED);
+        measure_curvature(&b);
         measure_encode(&b);
         measure_gramian(&b);
         measure_syrk(&b);

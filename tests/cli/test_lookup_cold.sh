@@ -113,18 +113,22 @@ paste -d, <(grep '^"t""wo"' answers.csv) <(sed 1d out) | awk -F, '$3 != $7 || ($
 thaw-lookup batch tables -k 1 --format jsonl <people.csv 2>/dev/null | sed -n 2p | grep -qE '^\{"id":"t\\"wo","items":\[\{"item":' || fail "jsonl"
 
 # Through a pipe, each question has its answer before the next one is asked.
-coproc thaw-lookup batch tables -k 3 --threads 2
-echo id,history >&"${COPROC[1]}"
-read -r -t 60 line <&"${COPROC[0]}" && [ "$line" = id,rank,item,score ] || fail "no header: $line"
+mkfifo questions replies
+thaw-lookup batch tables -k 3 --threads 2 <questions >replies &
+service=$!
+exec {ask}>questions {hear}<replies
+echo id,history >&"$ask"
+read -r -t 60 line <&"$hear" && [ "$line" = id,rank,item,score ] || fail "no header: $line"
 for i in 1 6 3; do
-    echo "many$i,${items[$((i % 8))]}" >&"${COPROC[1]}"
+    echo "many$i,${items[$((i % 8))]}" >&"$ask"
     for rank in 1 2 3; do
-        read -r -t 60 line <&"${COPROC[0]}" || fail "no answer while the next question is awaited"
+        read -r -t 60 line <&"$hear" || fail "no answer while the next question is awaited"
         [ "$line" = "$(grep "^many$i,$rank," answers.csv)" ] || fail "through a pipe: $line"
     done
 done
-exec {COPROC[1]}>&-
-wait "$COPROC_PID" || fail "batch through a pipe ends with $?"
+exec {ask}>&-
+wait "$service" || fail "batch through a pipe ends with $?"
+exec {hear}<&-
 
 printf 'id,history\na,nothing|%s\n' "${items[0]}" >odd.csv
 expect 65 thaw-lookup batch tables --input odd.csv -k 1
