@@ -14,7 +14,8 @@ begin --set PluginDir="$tmp/plugins"
 write_job
 ada thaw run job.ini --steps synth prepare --quiet >/dev/null
 takes_over() { [[ $(field "$job" PreemptTime) == 2* ]]; }
-listens() { cluster root pgrep -f '^sleep infinity$' >/dev/null; } # the step beside the ranks is ready
+# The step beside the ranks is ready: it sleeps.
+listens() { cluster root bash -c "grep -qzx '[i]nfinity' /proc/[0-9]*/cmdline" 2>/dev/null; }
 
 # ---- Preemption of a job of one node, whose ranks belong to no step: a step beside them passes it on ----
 ada mkdir alone
